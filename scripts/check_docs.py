@@ -1,0 +1,123 @@
+"What can be wrong with the site and be seen without rendering it: sidebar, links, images, equations, citations"
+import re, sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import nbformat, yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+FENCE = re.compile(r"^ {0,3}(```+|~~~+).*?^ {0,3}\1[^\n]*$", re.M | re.S)
+SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.S)
+TARGET = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+[\"'][^)]*)?\)|<(?:a|img)\b[^>]*?(?:href|src)=[\"']([^\"']+)")
+HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.M)
+CITATION = re.compile(r"(?<![\w.@/])@([A-Za-z][\w:.+-]*\w)")
+CROSS = ("fig-", "tbl-", "eq-", "sec-", "thm-", "lst-")
+
+
+def sidebar(contents: list | dict | str) -> list[str]:
+    "Every page that a sidebar of _quarto.yml names, in order"
+    if isinstance(contents, str): return [contents]
+    if isinstance(contents, list): return [page for entry in contents for page in sidebar(entry)]
+    return [contents[key] for key in ("href", "file") if key in contents] + sidebar(contents.get("contents", []))
+
+
+def anchor(heading: str) -> str:
+    "The identifier that pandoc gives a heading"
+    own = re.search(r"\{#([\w:.-]+)[^}]*\}", heading)
+    if own: return own[1]
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower().replace("`", "").replace("*", "").replace("$", "")
+    return re.sub(r"^[^a-z]+", "", re.sub(r"\s+", "-", re.sub(r"[^\w\s.-]", "", text).strip()))
+
+
+def prose(text: str) -> str:
+    "Markdown without its code"
+    return SPAN.sub(" ", FENCE.sub(" ", text))
+
+
+def equations(text: str) -> list[str]:
+    "What is wrong with the dollars, braces and environments of one markdown cell"
+    text, wrong = prose(text).replace(r"\\", "  ").replace(r"\$", "  "), []
+    if text.count("$$") % 2: return ["a $$ is not closed"]
+    shown = text.split("$$")
+    inline = [part for block in shown[::2] for paragraph in re.split(r"\n\s*\n", block) for part in [paragraph]]
+    for paragraph in inline:
+        if paragraph.count("$") % 2: wrong.append(f"a $ is not closed in: {paragraph.strip()[:60]!r}")
+    for equation in shown[1::2] + [part for paragraph in inline if paragraph.count("$") % 2 == 0 for part in paragraph.split("$")[1::2]]:
+        bare = equation.replace(r"\{", "").replace(r"\}", "")
+        begun, ended = re.findall(r"\\begin\{(\w+\*?)\}", bare), re.findall(r"\\end\{(\w+\*?)\}", bare)
+        if bare.count("{") != bare.count("}"): wrong.append(f"braces do not match in: {equation.strip()[:60]!r}")
+        if sorted(begun) != sorted(ended): wrong.append(f"\\begin and \\end do not match in: {equation.strip()[:60]!r}")
+        if len(re.findall(r"\\left\b", bare)) != len(re.findall(r"\\right\b", bare)): wrong.append(f"\\left and \\right do not match in: {equation.strip()[:60]!r}")
+    return wrong
+
+
+class Document:
+    "A page or a markdown file: its cells, anchors and folder"
+    def __init__(self, path: Path):
+        self.path, self.name = path, str(path.relative_to(ROOT))
+        if path.suffix == ".ipynb": self.cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        else: self.cells = [path.read_text(encoding="utf-8")]
+        self.text = "\n\n".join(self.cells)
+        self.anchors = {anchor(heading) for heading in HEADING.findall(FENCE.sub(" ", self.text))} | set(re.findall(r"\{#([\w:.-]+)", self.text))
+
+
+def links(document: Document, pages: dict[Path, Document]) -> list[str]:
+    "Links and images of a document that lead nowhere"
+    wrong = []
+    for target in (a or b for a, b in TARGET.findall(prose(document.text))):
+        if re.match(r"[a-z]+:|//", target): continue
+        place, _, part = target.partition("#")
+        path = (document.path.parent / place).resolve() if place else document.path
+        if path.suffix == ".html" and not path.exists(): path = path.with_suffix(".ipynb")
+        if not path.exists(): wrong.append(f"link to {target}: there is no such file")
+        elif part and path in pages and part not in pages[path].anchors and not re.search(r"[A-Z_.]", part):  # the others are made for documented names
+            wrong.append(f"link to {target}: no such heading")
+    return wrong
+
+
+def citations(document: Document, known: set[str]) -> list[str]:
+    "Cited works that references.bib does not have, and cross-references to labels that the page does not have"
+    text = re.sub(r"https?://\S+", " ", prose(document.text))
+    keys = {key for key in CITATION.findall(re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$", " ", text, flags=re.S))}
+    return [f"cites @{key}: not in references.bib" for key in sorted(keys - known) if not key.startswith(CROSS)] + \
+           [f"refers to @{key}: no such label on this page" for key in sorted(keys) if key.startswith(CROSS) and key not in document.anchors]
+
+
+def generated() -> list[str]:
+    "Is nbs/nbdev.yml what nbdev makes of settings.ini?"
+    config = ConfigParser(delimiters=["="])
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    cfg, found = config["DEFAULT"], yaml.safe_load((ROOT / "nbs/nbdev.yml").read_text(encoding="utf-8"))
+    wanted = {"title": cfg["title"], "site-url": cfg["doc_host"] + cfg["doc_baseurl"], "description": cfg["description"], "repo-branch": cfg["branch"], "repo-url": cfg["git_url"]}
+    return [f"nbs/nbdev.yml: {key} is {found['website'].get(key)!r}, settings.ini says {value!r}" for key, value in wanted.items() if found["website"].get(key) != value]
+
+
+def problems() -> list[str]:
+    "Everything wrong, one line each"
+    wrong = generated()
+    quarto = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
+    if (ROOT / "nbs/_quarto.yml").resolve() != ROOT / "_quarto.yml": wrong.append("nbs/_quarto.yml is not a link to ../_quarto.yml")
+    listed, paths = sidebar(quarto["website"]["sidebar"]["contents"]), sorted((ROOT / "nbs").glob("[!_.]*.ipynb"))
+    there = {path.name for path in paths}
+    wrong += [f"_quarto.yml: the sidebar names {name}, which does not exist" for name in listed if name not in there]
+    wrong += [f"_quarto.yml: the sidebar does not name {name}" for name in sorted(there - set(listed))]
+    wrong += [f"_quarto.yml: the sidebar names {name} twice" for name in sorted({name for name in listed if listed.count(name) > 1})]
+    bib = (ROOT / "nbs/references.bib").read_text(encoding="utf-8")
+    keys = re.findall(r"^@\w+\{([^,\s]+),", bib, re.M)
+    wrong += [f"references.bib: {key} stands there twice" for key in sorted({key for key in keys if keys.count(key) > 1})]
+    if bib.count("{") != bib.count("}"): wrong.append("references.bib: braces do not match")
+    documents = {path: Document(path) for path in paths + [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]}
+    for path, document in documents.items():
+        found = links(document, documents)
+        if path.suffix == ".ipynb":
+            found += [f"{what}" for cell in document.cells for what in equations(cell)] + citations(document, set(keys))
+            if not document.cells or not re.search(r"^# \S", document.cells[0], re.M): found.append("the first markdown cell has no `# Title`")
+        wrong += [f"{document.name}: {what}" for what in found]
+    return wrong
+
+
+if __name__ == "__main__":
+    wrong = problems()
+    for line in wrong: print(line, file=sys.stderr)
+    if wrong: sys.exit(f"{len(wrong)} problems in the documents")
+    print("Sidebar, links, images, equations and citations are in order")

@@ -1,0 +1,46 @@
+"Exit 1, naming each file, if textlab/ is not exactly what nbdev makes of the notebooks. Works on a copy, needs no git."
+import difflib, shutil, subprocess, sys, tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def sources(folder: Path) -> dict[str, str]:
+    "Text of each Python file under `folder`, by relative path"
+    return {str(f.relative_to(folder)): f.read_text(encoding="utf-8") for f in sorted(folder.rglob("*.py"))}
+
+
+def fresh_export(root: Path, copy: Path) -> None:
+    "Export the notebooks of `root` into `copy`/textlab, where nothing stands but the hand-written `__init__.py` files"
+    (copy / "nbs").mkdir(parents=True)
+    for page in root.glob("nbs/*.ipynb"): shutil.copy(page, copy / "nbs")
+    for name in ("settings.ini", "setup.py"): shutil.copy(root / name, copy)
+    for init in root.glob("textlab/**/__init__.py"):
+        place = copy / init.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(init, place)
+    done = subprocess.run([Path(sys.executable).parent / "nbdev_export"], cwd=copy, capture_output=True, text=True)
+    if done.returncode: sys.exit(f"nbdev_export failed:\n{done.stdout}{done.stderr}")
+
+
+def differences(root: Path = ROOT) -> list[str]:
+    "One line for each file of textlab/ that differs from a fresh export, with the first lines that do"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "textlab-export"
+        fresh_export(root, copy)
+        here, fresh = sources(root / "textlab"), sources(copy / "textlab")
+    found = []
+    for name in sorted(here.keys() | fresh.keys()):
+        if name not in fresh: found.append(f"textlab/{name}: no notebook makes it; delete it")
+        elif name not in here: found.append(f"textlab/{name}: not exported yet")
+        elif here[name] != fresh[name]:
+            changed = [line for line in difflib.unified_diff(here[name].splitlines(), fresh[name].splitlines(), lineterm="", n=0)][2:8]
+            found.append("\n    ".join([f"textlab/{name}: differs from its notebook", *changed]))
+    return found
+
+
+if __name__ == "__main__":
+    found = differences()
+    for line in found: print(line, file=sys.stderr)
+    if found: sys.exit("The exported package is not what the notebooks say. Run nbdev_export (and never edit textlab/*.py by hand).")
+    print("Exported package = notebooks")

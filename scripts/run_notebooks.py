@@ -1,0 +1,69 @@
+"Execute pages top to bottom, each in a fresh kernel, and save them with their outputs, cleaned. `make notebooks` calls it."
+import argparse, os, re, subprocess, sys, time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "nbs"
+DIRECTIVE = re.compile(r"^\s*#\s*\|\s*(\w+)\s*:?\s*(.*?)\s*$", re.M)
+
+
+def in_order(names: list[str]) -> list[Path]:
+    "The pages to run: those named, or all; index and quick_start before the numbered ones"
+    pages = [Path(name).resolve() for name in names] or sorted(PAGES.glob("*.ipynb"), key=lambda page: (page.name[0].isdigit(), page.name))
+    missing = [str(page) for page in pages if not page.is_file()]
+    if missing: sys.exit(f"no such page: {', '.join(missing)}")
+    return pages
+
+
+def runs(
+    source: str, # of a code cell
+    skip: set[str] = frozenset(), # directives whose cells keep the output they have
+) -> bool: # does this cell run?
+    "Cells with `eval: false`, with a directive in `skip`, and the closing `nbdev_export()` do not run"
+    directives = dict(DIRECTIVE.findall(source))
+    return directives.get("eval", "").lower() != "false" and not skip & directives.keys() and "nbdev_export(" not in source
+
+
+def execute(page: Path, skip: set[str] = frozenset(), timeout: int = 3600) -> tuple[float, int]:
+    "Run `page` and put the result in its place; returns seconds and the number of cells that kept their output"
+    start = time.perf_counter()
+    notebook = nbformat.read(page, as_version=4)
+    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(page.parent)}})
+    kept = 0
+    with client.setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code": continue
+            if runs(cell.source, skip): client.execute_cell(cell, index)
+            else: kept += bool(cell.outputs)
+    whole = page.with_name(f".{page.name}.new")
+    try:
+        nbformat.write(notebook, whole)
+        os.replace(whole, page)
+    finally: whole.unlink(missing_ok=True)
+    subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", page], check=True, cwd=ROOT)
+    return time.perf_counter() - start, kept
+
+
+def main() -> None:
+    "Parse the command line, run the pages, stop at the first that fails"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", nargs="*", help="pages to run (default: all, in order)")
+    parser.add_argument("--skip-slow", action="store_true", help="cells marked `#| slow` keep the output they have")
+    parser.add_argument("--gpu", action="store_true", help="run the cells marked `#| gpu` too")
+    parser.add_argument("--timeout", type=int, default=3600, help="seconds that one cell may take")
+    options = parser.parse_args()
+    skip = {name for name, keep in [("slow", options.skip_slow), ("gpu", not options.gpu), ("notest", False)] if keep}
+    os.environ.setdefault("TEXTLAB_PROGRESS", "0")
+    total = time.perf_counter()
+    for page in in_order(options.pages):
+        try: seconds, kept = execute(page, skip, options.timeout)
+        except (CellExecutionError, DeadKernelError, TimeoutError) as error: sys.exit(f"{page.name}: left as it was, because a cell failed\n{error}")
+        print(f"{page.name}: {seconds:.1f} s" + (f", {kept} cells kept their output" if kept else ""), flush=True)
+    print(f"all pages: {time.perf_counter() - total:.0f} s")
+
+
+if __name__ == "__main__": main()
