@@ -45,9 +45,10 @@ notebooks: $(READY) ## Execute every page top to bottom in a fresh kernel, save 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=nbs
 
+# README.md is made by scripts/make_readme.py; newer than the index, nbdev_docs leaves it alone.
 docs-check: $(READY) ## Sidebar, links, equations, images and citations of the site; renders it too where quarto is installed
-	$(BIN)/python scripts/check_docs.py
-	@if command -v quarto >/dev/null; then PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_docs; \
+	$(BIN)/python scripts/check_docs.py --process
+	@if command -v quarto >/dev/null; then touch README.md && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_docs; \
 	else echo "quarto is not on PATH: the site itself was not rendered (the workflow does it)"; fi
 
 bench: $(READY) ## Benchmarks against named peers; first: .venv/bin/pip install -e ".[bench]" (BENCH="topics --help")

@@ -1,5 +1,5 @@
 "What can be wrong with the site and be seen without rendering it: sidebar, links, images, equations, citations"
-import re, sys
+import argparse, ast, re, shutil, subprocess, sys, tempfile
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -83,6 +83,33 @@ def citations(document: Document, known: set[str]) -> list[str]:
            [f"refers to @{key}: no such label on this page" for key in sorted(keys) if key.startswith(CROSS) and key not in document.anchors]
 
 
+def mixed(page: Path) -> list[str]:
+    "Cells of an exporting page that import and do more: nbdev runs them alone, without the page, when it builds the site"
+    sources, wrong = [(cell.cell_type, cell.source) for cell in nbformat.read(page, as_version=4).cells], []
+    if not any(re.search(r"^#\|\s*default_exp\b", source, re.M) for _, source in sources): return wrong
+    for number, (kind, source) in enumerate(sources):
+        if kind != "code" or re.search(r"^#\|\s*(export|exports|exporti|exec_doc)\b|^#\|\s*eval:\s*false", source, re.M) or "nbdev_export(" in source: continue
+        try: nodes = list(ast.walk(ast.parse(source)))
+        except SyntaxError: continue  # a magic: nbdev does not read it either
+        found = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+        if found and any(isinstance(node, (ast.Expr, ast.Assign)) for node in nodes):
+            wrong.append(f"cell {number} imports and does more ({ast.unparse(found[0])}): move the import to the page's cell of imports")
+    return wrong
+
+
+def process() -> None:
+    "Prepare every page, in a copy, as nbdev does before quarto renders it; raises where nbdev would stop"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "textlab-docs"
+        copy.mkdir()
+        for name in ("settings.ini", "_quarto.yml"): shutil.copy(ROOT / name, copy)
+        for name in ("nbs", "textlab"): shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        work = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': proc_nbs(n_workers=0)"
+        done = subprocess.run([sys.executable, "-c", work], cwd=copy, capture_output=True, text=True)
+    if done.returncode: sys.exit(f"nbdev could not prepare the pages for the site:\n{done.stderr}")
+    print("nbdev prepares every page for the site")
+
+
 def generated() -> list[str]:
     "Is nbs/nbdev.yml what nbdev makes of settings.ini?"
     config = ConfigParser(delimiters=["="])
@@ -110,14 +137,17 @@ def problems() -> list[str]:
     for path, document in documents.items():
         found = links(document, documents)
         if path.suffix == ".ipynb":
-            found += [f"{what}" for cell in document.cells for what in equations(cell)] + citations(document, set(keys))
+            found += [what for cell in document.cells for what in equations(cell)] + citations(document, set(keys)) + mixed(path)
             if not document.cells or not re.search(r"^# \S", document.cells[0], re.M): found.append("the first markdown cell has no `# Title`")
         wrong += [f"{document.name}: {what}" for what in found]
     return wrong
 
 
 if __name__ == "__main__":
-    wrong = problems()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--process", action="store_true", help="also prepare the pages as nbdev does before quarto renders them")
+    options, wrong = parser.parse_args(), problems()
     for line in wrong: print(line, file=sys.stderr)
     if wrong: sys.exit(f"{len(wrong)} problems in the documents")
     print("Sidebar, links, images, equations and citations are in order")
+    if options.process: process()

@@ -34,6 +34,7 @@ def readme() -> str:
             if pictures: raise SystemExit("index.ipynb shows a picture as an output; README.md holds text only: save it under nbs/images and link it")
         cells.append(cell)
     notebook.cells = cells
+    notebook.metadata.setdefault("language_info", {"name": "python"})
     text, _ = MarkdownExporter(config=Config(NbConvertBase={"display_data_priority": ["text/markdown", "text/plain"]})).from_notebook_node(notebook)
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
     return NOTE + text.strip() + "\n"

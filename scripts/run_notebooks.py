@@ -1,5 +1,5 @@
 "Execute pages top to bottom, each in a fresh kernel, and save them with their outputs, cleaned. `make notebooks` calls it."
-import argparse, os, re, subprocess, sys, time
+import argparse, os, re, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import nbformat
@@ -28,17 +28,32 @@ def runs(
     return directives.get("eval", "").lower() != "false" and not skip & directives.keys() and "nbdev_export(" not in source
 
 
+def client_for(notebook: nbformat.NotebookNode, folder: Path, private: str, timeout: int) -> NotebookClient:
+    "A client whose fresh kernel works in `folder` and talks through files in `private`, not through ports of the machine"
+    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client.create_kernel_manager()
+    if os.name == "posix": client.km.transport, client.km.ip = "ipc", f"{private}/kernel"
+    return client
+
+
+def unplace(outputs: list) -> None:
+    "Write paths inside the project relative to it, so that no output names a place on this machine"
+    for output in outputs:
+        for holder in (output, output.get("data", {})):
+            for kind, text in holder.items():
+                if isinstance(text, str) and not kind.startswith("image/"): holder[kind] = text.replace(f"{ROOT}/", "")
+
+
 def execute(page: Path, skip: set[str] = frozenset(), timeout: int = 3600) -> tuple[float, int]:
     "Run `page` and put the result in its place; returns seconds and the number of cells that kept their output"
     start = time.perf_counter()
     notebook = nbformat.read(page, as_version=4)
-    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(page.parent)}})
     kept = 0
-    with client.setup_kernel():
+    with tempfile.TemporaryDirectory() as private, (client := client_for(notebook, page.parent, private, timeout)).setup_kernel():
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code": continue
-            if runs(cell.source, skip): client.execute_cell(cell, index)
-            else: kept += bool(cell.outputs)
+            if not runs(cell.source, skip): kept += bool(cell.outputs)
+            else: unplace(client.execute_cell(cell, index).outputs)
     whole = page.with_name(f".{page.name}.new")
     try:
         nbformat.write(notebook, whole)
@@ -56,8 +71,9 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true", help="run the cells marked `#| gpu` too")
     parser.add_argument("--timeout", type=int, default=3600, help="seconds that one cell may take")
     options = parser.parse_args()
-    skip = {name for name, keep in [("slow", options.skip_slow), ("gpu", not options.gpu), ("notest", False)] if keep}
+    skip = {name for name, keep in [("slow", options.skip_slow), ("gpu", not options.gpu)] if keep}
     os.environ.setdefault("TEXTLAB_PROGRESS", "0")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # tqdm's, in kernels without widgets
     total = time.perf_counter()
     for page in in_order(options.pages):
         try: seconds, kept = execute(page, skip, options.timeout)

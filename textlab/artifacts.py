@@ -9,8 +9,9 @@ __all__ = ['FORMAT', 'NAME', 'CLASS', 'HUB_ERRORS', 'PLAIN', 'State', 'plain', '
            'Artifact', 'find_class', 'build', 'load_artifact', 'hub_error', 'check_plain', 'save_checkpoint',
            'load_checkpoint']
 
-# %% ../nbs/01_artifacts.ipynb #c40d8ed5
+# %% ../nbs/01_artifacts.ipynb #3f9bf480
 import hashlib, importlib, json, math, pickle, re, shutil, tempfile, zipfile, zlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -52,7 +53,7 @@ def plain(
         if not isinstance(k, str): raise ArtifactError(f"{where} has the key {k!r}; keys must be strings, or they come back as strings")
     return {k: plain(v, f'{where}.{k}') for k, v in value.items()}
 
-# %% ../nbs/01_artifacts.ipynb #641b6dce
+# %% ../nbs/01_artifacts.ipynb #a8e4ca9c
 def pack_tensors(
     tensors: dict[str, torch.Tensor | np.ndarray], # any dtype of safetensors, any strides, any device
 ) -> dict[str, torch.Tensor]: # the same values, on the CPU, contiguous, no two sharing memory
@@ -61,7 +62,7 @@ def pack_tensors(
     for name, t in tensors.items():
         try:
             if isinstance(t, np.ndarray): t = torch.from_numpy(np.ascontiguousarray(t).reshape(t.shape).copy())
-            t = t.detach().cpu().contiguous()
+            t = t.detach().as_subclass(torch.Tensor).cpu().contiguous()
             storage = t.untyped_storage()
         except (TypeError, RuntimeError, NotImplementedError, AttributeError) as e:
             kind = getattr(t, 'layout', None) or getattr(t, 'dtype', type(t).__name__)
@@ -70,11 +71,10 @@ def pack_tensors(
         seen.add(t.untyped_storage().data_ptr()); packed[name] = t
     return packed
 
-# %% ../nbs/01_artifacts.ipynb #b382c8cd
+# %% ../nbs/01_artifacts.ipynb #785483f0
 def to_json(value: Any, indent: int | None = None) -> bytes:
-    "JSON in readable UTF-8, or in ASCII where a text holds half a surrogate pair"
-    try: return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError: return json.dumps(value, indent=indent, allow_nan=False).encode()
+    "JSON in readable UTF-8; half a surrogate pair, which some texts hold, passes as `json.loads` reads it"
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False).encode('utf-8', 'surrogatepass')
 
 def sha256_file(
     path: str | Path, # any file
@@ -166,13 +166,14 @@ def write_array(folder: Path, name: str, array: np.ndarray) -> str:
     np.save(folder/f'{name}.npy', array, allow_pickle=False)
     return f'{name}.npy'
 
-# %% ../nbs/01_artifacts.ipynb #4da2a3c4
+# %% ../nbs/01_artifacts.ipynb #95d0e123
 def refuse_pickle(
     path: Path, # any file
 ) -> None:
     "Raise an `ArtifactError` if the file looks like a pickle or a torch checkpoint"
-    with open(path, 'rb') as f: head = f.read(4)
-    if head[:1] == b'\x80' and head[1:2] <= b'\x05' or head == b'PK\x03\x04':
+    with open(path, 'rb') as f: head = f.read(9)
+    pickled = head[:1] == b'\x80' and head[1:2] <= b'\x05' and head[8:] != b'{' # a safetensors header of 128 bytes begins alike, then comes '{'
+    if pickled or head[:4] == b'PK\x03\x04':
         raise ArtifactError(f"{path} is a pickle (or a torch or NumPy archive that can hold one) and is refused: loading it could run code")
 
 def check_file(
@@ -350,20 +351,20 @@ def from_pretrained(
     except HUB_ERRORS as e: raise hub_error(e, str(name_or_path)) from e
     return cls.load(folder)
 
-# %% ../nbs/01_artifacts.ipynb #6e1345ab
-PLAIN = (torch.Tensor, str, bytes, bool, int, float, type(None))
+# %% ../nbs/01_artifacts.ipynb #3faaecd6
+PLAIN = {torch.Tensor, torch.nn.Parameter, str, bool, int, float, type(None)} # bytes need a global to unpickle: use a uint8 tensor
 
 def check_plain(
     obj: Any, # what shall be written
     where: str = 'checkpoint', # the path to it, for the message
 ) -> None:
     "Raise an `ArtifactError` that names the first thing that is neither tensor nor plain container"
-    if isinstance(obj, Mapping):
+    if type(obj) in (dict, OrderedDict):
         for k, v in obj.items():
             check_plain(k, f'a key of {where}'); check_plain(v, f'{where}[{k!r}]')
     elif type(obj) in (list, tuple):
         for i, v in enumerate(obj): check_plain(v, f'{where}[{i}]')
-    elif not isinstance(obj, PLAIN) or isinstance(obj, np.generic):
+    elif type(obj) not in PLAIN:
         raise ArtifactError(f"{where} is a {type(obj).__name__}; checkpoints hold tensors and plain containers only (arrays: torch.from_numpy)")
 
 def save_checkpoint(
@@ -372,7 +373,9 @@ def save_checkpoint(
 ) -> Path: # the file
     "Write a torch file that is whole or absent and loads with `weights_only=True`"
     check_plain(obj)
-    with atomic_path(path) as tmp, open(tmp, 'wb') as f: torch.save(obj, f)
+    with atomic_path(path) as tmp, open(tmp, 'wb') as f:
+        try: torch.save(obj, f)
+        except RuntimeError as e: raise e.__context__ if isinstance(e.__context__, OSError) else e # torch hides that the disk is full
     return Path(path)
 
 # %% ../nbs/01_artifacts.ipynb #fe4de88a

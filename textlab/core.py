@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TextlabError', 'CorpusError', 'EmbeddingError', 'ArtifactError', 'ConfigError', 'TrainingError', 'MissingExtraError',
            'check_choice', 'check_number', 'check_texts', 'check_embeddings', 'require', 'check_torchvision',
-           'seed_everything', 'default_device', 'log', 'progress', 'disk_error', 'replace_path', 'atomic_path',
-           'atomic_write_text', 'fingerprint']
+           'seed_everything', 'threads', 'default_device', 'log', 'progress', 'disk_error', 'replace_path',
+           'atomic_path', 'atomic_write_text', 'fingerprint']
 
 # %% ../nbs/00_core.ipynb #d5574109
 import contextlib, difflib, errno, hashlib, importlib.util, os, random, shutil, sys, tempfile
@@ -123,6 +123,20 @@ def seed_everything(
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     return seed
+
+# %% ../nbs/00_core.ipynb #8cf6d673
+@contextlib.contextmanager
+def threads(
+    n: int = 1, # for torch, BLAS and OpenMP
+) -> Iterator[None]:
+    "Run with this many threads, whatever was set before, and set it back"
+    import torch
+    from threadpoolctl import threadpool_limits
+    before = torch.get_num_threads()
+    with threadpool_limits(n):
+        torch.set_num_threads(n)
+        try: yield
+        finally: torch.set_num_threads(before)
 
 # %% ../nbs/00_core.ipynb #3c276f3e
 def default_device() -> 'torch.device': # CUDA, else Apple's MPS, else the CPU

@@ -147,14 +147,18 @@ def select(self: Vocabulary,
     size = None if self.vocab_size is None else check_number(self.vocab_size, 'vocab_size', low=1, integer=True)
     return keep[order[:size]]
 
-# %% ../nbs/03_vocab.ipynb #fa17e086
+# %% ../nbs/03_vocab.ipynb #e15fb614
 @patch
-def learn(self: Vocabulary, texts: Iterable[str], keep: bool) -> list[sp.csr_matrix]:
+def learn(self: Vocabulary,
+    texts: Iterable[str], # N texts, read once
+    keep: bool, # return the counts, too?
+    size: int = BLOCK, # texts a block
+) -> list[sp.csr_matrix]: # [size, V] each, or nothing
     "Count `texts`, choose the words, and return the counted blocks if `keep`"
     number = defaultdict(); number.default_factory = number.__len__
     words, kept, n_docs = self.analyzer(), [], 0
     counts, doc_freq = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for block in blocks(texts):
+    for block in blocks(texts, size):
         X = count_block((map(number.__getitem__, words(t)) for t in block), number.__len__)
         grow = (0, len(number) - len(counts))
         counts = np.pad(counts, grow) + np.asarray(X.sum(axis=0, dtype=np.float64)).ravel().astype(np.int64)
@@ -171,6 +175,7 @@ def learn(self: Vocabulary, texts: Iterable[str], keep: bool) -> list[sp.csr_mat
         kept[i].sort_indices()
     return kept
 
+# %% ../nbs/03_vocab.ipynb #fe17804e
 @patch
 def fit(self: Vocabulary,
     texts: Iterable[str], # N texts, read once

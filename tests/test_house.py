@@ -1,0 +1,245 @@
+"The rules of the house: what no page can say about itself"
+import ast, json, os, re, subprocess, sys
+from configparser import ConfigParser
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "textlab"
+PAGES = sorted((ROOT / "nbs").glob("*.ipynb"))
+EVERYWHERE = 60  # from this number on (command line, benchmarks, tutorials) a page may import all, and no system imports it
+
+
+def run(*command, **options):
+    "Run a command and return what it said; an exit status other than 0 fails the test with it"
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, **options)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def settings():
+    config = ConfigParser(delimiters=["="])
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    return config["DEFAULT"]
+
+
+def cells(page): return json.loads(page.read_text(encoding="utf-8"))["cells"]
+
+
+def rooms():
+    "Number of the notebook of each module: {'textlab.theta.model': 10}, in the order of the files"
+    found = {}
+    for page in PAGES:
+        name = re.search(r"#\|\s*default_exp\s+([\w.]+)", "\n".join("".join(cell["source"]) for cell in cells(page)))
+        if name: found[f"textlab.{name[1]}"] = int(re.match(r"\d+", page.name)[0])
+    return found
+
+
+def modules():
+    "Syntax tree of each exported module, by dotted name"
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+            for path in sorted(PACKAGE.rglob("*.py")) if not path.name.startswith("_")}
+
+
+def imports(tree, module, known):
+    "The textlab modules that a module imports, each with whether it does so at the top"
+    top = set(map(id, tree.body)) | {id(inner) for node in tree.body if isinstance(node, (ast.If, ast.Try)) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import): names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(module.split(".")[:-node.level]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            names = [f"{source}.{alias.name}" if f"{source}.{alias.name}" in known else source for alias in node.names]
+        else: continue
+        for name in names:
+            if name.split(".")[0] == "textlab" and name != "textlab": yield name, id(node) in top
+
+
+def tracked():
+    "Files of the project as git sees them, or all but what is built where there is no git"
+    done = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 0: return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    built = {".venv", "_docs", "_proc", "report", "build", "dist", "__pycache__", ".git", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints"}
+    return [path for path in ROOT.rglob("*") if path.is_file() and not built & set(path.relative_to(ROOT).parts) and "egg-info" not in str(path)]
+
+
+# --- the package and its notebooks ---------------------------------------------------------------
+
+def test_every_module_has_a_notebook_and_an_index_entry():
+    from textlab._modidx import d
+    assert set(modules()) == set(rooms()), "modules without a notebook, or notebooks that were not exported"
+    assert set(d["syms"]) == set(rooms()), "textlab/_modidx.py holds other modules than the notebooks export"
+
+
+def broken_order(number, trees):
+    "Each import that breaks the order of the rooms"
+    packages = {module.rpartition(".")[0] for module in number} - {"textlab"}
+    order, wrong = list(number), []
+    for module, tree in trees.items():
+        if number[module] >= EVERYWHERE: continue
+        for name, at_top in imports(tree, module, number):
+            if name in packages or name not in number: wrong.append(f"{module} imports {name}: name the room itself")
+            elif order.index(name) >= order.index(module): wrong.append(f"{module} imports {name}, which comes later")
+            elif number[name] >= 10 and number[name] // 10 != number[module] // 10: wrong.append(f"{module} imports {name}, a room of another system")
+            elif not at_top: wrong.append(f"{module} imports {name} inside a function")
+    return wrong
+
+
+def test_rooms_import_only_what_stands_before_them():
+    wrong = broken_order(rooms(), modules())
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("module, line, why", [
+    ("textlab.core", "from .vocab import Vocabulary", "comes later"),
+    ("textlab.core", "from textlab.theta.model import THETA", "comes later"),
+    ("textlab.lm.lstm", "from ..theta.model import THETA", "another system"),
+    ("textlab.lm.lstm", "from textlab.theta import TopicModel", "room itself"),
+    ("textlab.theta.model", "def f():\n    from ..core import log", "inside a function"),
+    ("textlab.vocab", "from . import cli", "comes later"),
+])
+def test_the_order_is_really_checked(module, line, why):
+    number = {"textlab.core": 0, "textlab.vocab": 3, "textlab.theta.model": 10, "textlab.lm.lstm": 31, "textlab.cli": 60}
+    assert why in "".join(broken_order(number, {module: ast.parse(line)}))
+    assert broken_order(number, {"textlab.theta.model": ast.parse("from ..core import log\nfrom textlab.vocab import Vocabulary")}) == []
+
+
+def test_sub_packages_only_re_export():
+    for init in PACKAGE.glob("*/__init__.py"):
+        for node in ast.parse(init.read_text(encoding="utf-8")).body:
+            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            names = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+            own = isinstance(node, ast.ImportFrom) and (node.level == 1 or (node.module or "").startswith(f"textlab.{init.parent.name}"))
+            assert docstring or names or own, f"{init.relative_to(ROOT)}:{node.lineno} does more than re-export"
+
+
+def unsafe(tree):
+    "Lines of a module that would run what a file says, or hide an error"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node.type is None: yield node.lineno, "a bare except"
+        if not isinstance(node, ast.Call): continue
+        name, given = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if name == "torch.load" and given.get("weights_only") != "True": yield node.lineno, "torch.load without weights_only"
+        if re.fullmatch(r"(c?pickle|dill|joblib|cloudpickle)\.loads?", name, re.I): yield node.lineno, name
+        for word in ("allow_pickle", "trust_remote_code"):
+            if given.get(word, "False") != "False": yield node.lineno, word
+
+
+def test_no_module_runs_what_it_reads():
+    wrong = [f"{module}:{line}: {what}" for module, tree in modules().items() for line, what in unsafe(tree)]
+    assert not wrong, "\n".join(wrong)
+    bad = "torch.load(f)\npickle.load(f)\nnp.load(f, allow_pickle=True)\ntry: pass\nexcept: pass"
+    assert [line for line, _ in sorted(unsafe(ast.parse(bad)))] == [1, 2, 3, 5]
+
+
+def undeclared(trees, declared):
+    "Each import of an installed package that settings.ini does not name"
+    owners = packages_distributions()
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"textlab"}:
+                if not {canonicalize_name(owner) for owner in owners.get(top, [top])} & declared: yield f"{module}:{node.lineno} imports {top}"
+
+
+def test_what_is_imported_is_asked_for():
+    asked = " ".join(value for name, value in settings().items() if name == "requirements" or name.endswith("_requirements") and name != "dev_requirements")
+    declared = {canonicalize_name(Requirement(line).name) for line in asked.split()}
+    wrong = list(undeclared(modules(), declared))
+    assert not wrong, "\n".join(wrong)
+    assert list(undeclared({"textlab.core": ast.parse("import os, yaml\nfrom sklearn.cluster import KMeans")}, declared)) == ["textlab.core:1 imports yaml"]
+
+
+# --- light imports -------------------------------------------------------------------------------
+
+HEAVY = ["torch", "tensorflow", "transformers", "sklearn", "pandas", "datasets", "gensim", "sentence_transformers", "fastai", "matplotlib", "umap"]
+
+
+HELP = """
+sys.argv = ['textlab', '--help']
+from textlab.cli import main
+try: main()
+except SystemExit as done: assert not done.code, done.code
+"""
+
+
+@pytest.mark.parametrize("code", ["import textlab", "import textlab.core", HELP], ids=["import textlab", "import textlab.core", "textlab --help"])
+def test_the_door_is_light(code):
+    said = run(sys.executable, "-c", f"import sys\n{code}\nprint('loaded:', *[name for name in {HEAVY} if name in sys.modules])")
+    assert said.splitlines()[-1] == "loaded:", said.splitlines()[-1]
+
+
+# --- what is built from it -----------------------------------------------------------------------
+
+def test_the_wheel_installs_in_a_bare_environment(tmp_path):
+    source, bare = tmp_path / "source", tmp_path / "bare"
+    for path in tracked():
+        if path.is_relative_to(PACKAGE) or path.parent == ROOT:
+            (source / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            (source / path.relative_to(ROOT)).write_bytes(path.read_bytes())
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", tmp_path, source)
+    [wheel] = tmp_path.glob("textlab-*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", bare)
+    python = bare / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    run(*pip, "--python", python, "install", "--no-deps", "--no-index", wheel)
+    ask = "import textlab; from importlib.metadata import entry_points as e, files, version as v\nprint(textlab.__version__, v('textlab'), *[p.value for p in e(group='console_scripts', name='textlab')])\nprint(*files('textlab'))"
+    said, files = run(python, "-I", "-c", ask, cwd=tmp_path).splitlines()
+    version = settings()["version"]
+    assert said.split() == [version, version, settings()["console_scripts"].split("=")[1]]
+    shipped = {name for name in files.split() if name.startswith("textlab/") and name.endswith(".py")}
+    assert shipped == {path.relative_to(source).as_posix() for path in (source / "textlab").rglob("*.py")}
+    assert any(name.endswith("LICENSE") for name in files.split())
+
+
+def test_the_lock_holds_all_that_is_asked_for():
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and not line.startswith("#")]
+    locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    assert len(locked) == len(lines)
+    assert not {"torchvision", "spacy"} & set(locked)
+    for line in (settings()["requirements"] + " " + settings()["dev_requirements"]).split():
+        need = Requirement(line)
+        assert canonicalize_name(need.name) in locked, f"{need} is not locked: make lock"
+        assert need.specifier.contains(locked[canonicalize_name(need.name)], prereleases=True), f"{need} against {locked[canonicalize_name(need.name)]}"
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+def test_readme_is_the_index(): run(sys.executable, ROOT / "scripts/make_readme.py", "--check")
+
+
+def test_documents_are_in_order(): run(sys.executable, ROOT / "scripts/check_docs.py")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_are_small_and_whole(page):
+    assert page.stat().st_size < 1_000_000, "a notebook stays below 1 MB: smaller pictures, fewer rows"
+    assert not [output for cell in cells(page) for output in cell.get("outputs", []) if output["output_type"] == "error"], "a committed traceback"
+    stated = [cell for cell in cells(page) if cell["cell_type"] == "code" and re.search(r"^\s*(print\(|display\()", "".join(cell["source"]), re.M) and "eval: false" not in "".join(cell["source"])]
+    assert not stated or any(cell["outputs"] for cell in stated), "this page was not executed: make notebooks"
+
+
+# Places of one machine and unfinished work; spelt in parts, so that this file does not hold them.
+PLACE = re.compile(r"(?<![\w./:])/(?:" + "|".join(["home/[a-z]", "Users/[a-z]", "ro" "ot", "wo" "rk", "mnt", "media", "private", "tm" "p/[a-z]", "opt/[a-z]"]) + r")[\w./-]*/")
+UNFINISHED = re.compile(r"\b(" + "|".join(["TO" "DO", "FIX" "ME", "X" "XX", "HA" "CK"]) + r")\b")
+
+
+def text_of(path):
+    "What a person can read of a file; of a page without its pictures"
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r'"image/\w+": "[^"]*"', "", text) if path.suffix == ".ipynb" else text
+
+
+def test_no_file_names_a_place_on_one_machine_or_is_unfinished():
+    wrong = []
+    for path in tracked():
+        if path.suffix in {".png", ".jpg", ".gz", ".npy", ".safetensors"}: continue
+        for number, line in enumerate(text_of(path).splitlines(), 1):
+            for pattern in (PLACE, UNFINISHED):
+                if found := pattern.search(line): wrong.append(f"{path.relative_to(ROOT)}:{number}: {found[0]}")
+    assert not wrong, "\n".join(wrong)
+    assert PLACE.search("saved to /" + "home/me/x") and not PLACE.search("https://a.org/home/me/x") and UNFINISHED.search("# TO" + "DO: later")
