@@ -83,19 +83,19 @@ def draw_curves(
     ax.set_xlabel('epoch'); ax.margins(y=.12); ax.yaxis.set_major_formatter('{x:.4g}')
     ax.xaxis.get_major_locator().set_params(integer=True)
 
-# %% ../nbs/07_plots.ipynb #6603f808
+# %% ../nbs/07_plots.ipynb #62c1ac93
 @plt.rc_context(STYLE)
 def plot_history(
     history: dict[str, Sequence[float]] | Sequence[dict], # columns {name: values}, or one dict per epoch
     columns: Sequence[str] | None = None, # what to draw; None: every column of numbers
-) -> Figure: # losses in one panel, each other column in its own
+) -> Figure: # train_x and valid_x in one panel, each other column in its own
     "Draw a training history, with the epoch of the smallest validation loss marked"
     table = pd.DataFrame(history).apply(pd.to_numeric, errors='coerce').dropna(axis=1, how='all')
     table.index = table.pop('epoch') if 'epoch' in table else range(len(table))
     table = table[list(columns)] if columns is not None else table.drop(columns=['time', 'step'], errors='ignore')
     if not table.size: raise ConfigError("history: there is no column of numbers to draw")
-    losses = [c for c in table if c in ('loss', 'train_loss', 'valid_loss')]
-    panels = ([losses] if losses else []) + [[c] for c in table if c not in losses]
+    parts = dict.fromkeys(c.removeprefix('train_').removeprefix('valid_') for c in table)  # train_x and valid_x share a panel
+    panels = [[c for c in (part, f'train_{part}', f'valid_{part}') if c in table] for part in parts]
     cols = min(len(panels), 3); rows = -(-len(panels) // cols)
     fig, axes = canvas(9 if cols > 1 else 5.5, 2.6 * rows, rows, cols, layout='constrained')
     axes = np.ravel(axes)

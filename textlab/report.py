@@ -43,7 +43,7 @@ def esc(
     text = ' '.join(str(text).split())
     return html.escape(text if width is None else shorten(text, width))
 
-# %% ../nbs/61_report.ipynb #11df16ed
+# %% ../nbs/61_report.ipynb #55ae0d44
 LIGHT = '--paper: #fbfbfa; --card: #ffffff; --ink: #1d2126; --soft: #5c6670; --line: #e2e5e8; --mark: #0b62a8;'
 DARK = '--paper: #14171a; --card: #1c2024; --ink: #e8eaec; --soft: #a0a9b2; --line: #30363c; --mark: #6db6f2;'
 BASE = """
@@ -59,6 +59,8 @@ nav { position: sticky; top: 0; z-index: 9; background: var(--paper); border-bot
 nav div { max-width: 1080px; margin: 0 auto; padding: 0 20px; display: flex; gap: 22px; overflow-x: auto; white-space: nowrap; scrollbar-width: none }
 nav a { padding: 10px 0; color: var(--soft); text-decoration: none; font-size: .93rem } nav a:hover { color: var(--ink) }
 """
+
+# %% ../nbs/61_report.ipynb #e29ec75a
 PARTS = """
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); gap: 12px; margin: 26px 0 0; padding: 0 }
 .facts div, .card, figure, pre, .wide { background: var(--card); border: 1px solid var(--line); border-radius: 10px }
@@ -260,7 +262,7 @@ def map_chapters(
     return [Chapter('Map of topics', figure(topics, 'topics', 'Area: share of the text. Place: where its documents are on the map below. Hover or tap for its name.', crowded=True)),
             Chapter('Map of documents', figure(documents, 'documents', f'{len(xy):,} documents, placed by their embeddings alone and coloured by their main topic. Hover to read, drag to move, use the buttons to zoom.', crowded=True))]
 
-# %% ../nbs/61_report.ipynb #f980a7ba
+# %% ../nbs/61_report.ipynb #689105c7
 LOSSES = [('loss', {'train_loss': 'training', 'valid_loss': 'validation'}), ('reconstruction: nats a document', {'train_reconstruction': 'training', 'valid_reconstruction': 'validation'}),
           ('KL to the prior: nats a document', {'train_kl': 'training', 'valid_kl': 'validation'})]
 
@@ -268,7 +270,7 @@ def training_chapter(model: TopicModel) -> Chapter:
     "The curves of a training run"
     panels = [curves(model.history_, {c: n for c, n in columns.items() if c in model.history_}, title) for title, columns in LOSSES if any(c in model.history_ for c in columns)]
     shown = ''.join(figure(fig, f'curve-{i}') for i, fig in enumerate(panels))
-    return Chapter('Training', f'<div class="row">{shown}</div>', f"{len(model.history_['train_loss'])} epochs. The validation loss is that of documents the model does not learn from; the epoch where it is lowest is the one that is kept.")
+    return Chapter('Training', f'<div class="row">{shown}</div>', f"{len(model.history_['train_loss'])} epochs. The validation loss is that of documents the model does not learn from; the epoch where it is lowest is the one that is kept. The training loss may rise at first, while the weight of the KL term is raised; validation always uses the final weight.")
 
 def tree_chapter(model: TopicModel) -> Chapter:
     "The hierarchy of topics"
@@ -282,7 +284,7 @@ def next_chapter() -> Chapter:
              ('Measure', 'textlab theta evaluate model test.csv --text body --label kind'), ('Every option, with its default', 'textlab theta fit --help')]
     return Chapter('What to do next', ''.join(f'<p>{esc(what)}</p><pre>{esc(line)}</pre>' for what, line in steps), 'The same on your own texts, from the command line; the notebooks explain each step.')
 
-# %% ../nbs/61_report.ipynb #a2c5ae79
+# %% ../nbs/61_report.ipynb #33396702
 def demo_corpus(
     name: str = 'wiki-mini-passages', # built-in corpus with titles
     every: int = 3, # take one document in so many
@@ -296,6 +298,7 @@ def part(corpus: Dataset, vectors: np.ndarray, rows: np.ndarray) -> tuple[Datase
     "Some rows of a corpus with their vectors"
     return corpus.select(np.flatnonzero(rows)), np.ascontiguousarray(vectors[rows])
 
+# %% ../nbs/61_report.ipynb #6e6c6d7e
 def theta_demo(
     out: str | Path = 'report', # folder for index.html
     *,
@@ -324,14 +327,14 @@ def theta_demo(
     report = write_report(chapters, out, f'{model.theta_.shape[1]} topics in {len(corpus):,} passages', lead, facts)
     return dict(report=str(report), documents=len(corpus), num_topics=model.theta_.shape[1], seconds=seconds, fit_seconds=fit_seconds, metrics=metrics, model=model)
 
-# %% ../nbs/61_report.ipynb #1772021b
+# %% ../nbs/61_report.ipynb #bc30fd67
 def demo_chapters(
     model: TopicModel, # fitted on `train`
     train: tuple[Dataset, np.ndarray], # corpus and vectors
     metrics: dict[str, dict[str, float]], # from `compare`
 ) -> list[Chapter]: # in order
     "The chapters of THETA's report"
-    measured = '<p class="soft">Labels are the articles that passages come from; there are more of them than topics, so no model can reach 1. The untrained model can win a row: its words are drawn at random and seldom repeat, and its shares are a random projection of the embedding, which a classifier can read although no person can. No single number is enough.</p>'
+    measured = '<p class="soft">Labels are the articles that passages come from; there are more of them than topics, so no model can reach 1. The untrained model can win a row: its words are rare ones drawn at random, which seldom repeat and which c_v is known to overrate; and its shares are a random projection of the embedding, which a classifier can read although no person can. No single number is enough.</p>'
     return [Chapter('Topics', topic_cards(model), 'Each topic is a weighting of words. Shown are those that this topic uses and others do not, and its share of the text.'),
             *map_chapters(model, *train), training_chapter(model),
             Chapter('Measures', metrics_table(metrics) + measured, 'THETA beside the simplest method on the same vectors, and beside itself without training. The best of each row is bold.'),

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from ..core import ConfigError, check_choice, check_number
 
-# %% ../../nbs/10_theta.model.ipynb #53fa30a2
+# %% ../../nbs/10_theta.model.ipynb #e5455f7c
 def frozen_batch_norm(
     width: int, # features
     scale: float = 1., # standard deviation over a batch
@@ -40,10 +40,22 @@ class Encoder(nn.Module):
         self.hidden = nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.GELU(), nn.Dropout(dropout))
         self.mu, self.log_var = nn.Linear(hidden_dim, num_topics), nn.Linear(hidden_dim, num_topics)
         self.mu_norm, self.log_var_norm = frozen_batch_norm(num_topics, scale=3.), frozen_batch_norm(num_topics, scale=.5, shift=-2.)
+        self.direct = nn.Linear(input_dim, num_topics)
+        nn.init.zeros_(self.direct.weight); nn.init.zeros_(self.direct.bias)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         h = self.hidden(self.scale*x)                                                       # (B, D) -> (B, H)
-        return self.mu_norm(self.mu(h)), self.log_var_norm(self.log_var(h)).clamp(-8, 4)    # (B, K), (B, K)
+        mu = self.direct(x) + self.mu_norm(self.mu(h))                                      # (B, K)
+        return mu, self.log_var_norm(self.log_var(h)).clamp(-8, 4)                          # (B, K), (B, K)
+
+    def start_from(
+        self,
+        weight: torch.Tensor, # [K, D] of a linear classifier into the first topics
+        bias: torch.Tensor, # [K]
+    ) -> None:
+        "Begin as that classifier: the hidden layer's part grows from zero, by a scale that is then learned"
+        self.direct.weight.data.copy_(weight); self.direct.bias.data.copy_(bias)
+        nn.init.zeros_(self.mu_norm.weight); self.mu_norm.weight.requires_grad_(True)
 
 # %% ../../nbs/10_theta.model.ipynb #3b539cef
 def reparameterize(
@@ -185,7 +197,7 @@ class THETA(nn.Module):
         labels = self.classifier(theta) if self.classifier is not None else theta[:, :0]
         return Output(self.log_likelihood(theta, counts), theta, mu, log_var, labels)
 
-# %% ../../nbs/10_theta.model.ipynb #de337927
+# %% ../../nbs/10_theta.model.ipynb #3e01f9e1
 class ELBO(nn.Module):
     "Negative evidence lower bound, with optional label and alignment terms; keeps its parts for the history"
     def __init__(
@@ -193,11 +205,11 @@ class ELBO(nn.Module):
         model: THETA, # whose prior is used
         label_weight: float = 1., # λ of the cross-entropy on labels
         align_weight: float = 0., # η of the cross-entropy between targets and θ
-        beta_penalty: float = 0., # precision of the Gaussian prior on β, over the number of documents
+        beta_decay: float = 0., # ρ of the ridge on β
     ):
         super().__init__()
         self.prior = (model.prior_mu, model.prior_var)
-        self.kl_weight, self.label_weight, self.align_weight, self.beta_penalty, self.table = 1., label_weight, align_weight, beta_penalty, [model.topic_words]
+        self.kl_weight, self.label_weight, self.align_weight, self.beta_decay, self.table = 1., label_weight, align_weight, beta_decay, [model.topic_words]
 
     def forward(
         self,
@@ -214,5 +226,5 @@ class ELBO(nn.Module):
         if targets is not None and self.align_weight:
             self.parts['align'] = -(targets*out.mu.log_softmax(-1)).sum(-1).mean()
             loss = loss + self.align_weight*self.parts['align']
-        if self.beta_penalty: loss = loss + .5*self.beta_penalty*self.table[0]().square().sum()
+        if self.beta_decay: loss = loss + .5*self.beta_decay*self.table[0]().square().sum()
         return loss

@@ -1,0 +1,2 @@
+"""Benchmarks: textlab beside the systems that people use"""
+from textlab.bench.topics import ablations, bench_ablations, bench_scale, bench_topics, read_results, summarise
