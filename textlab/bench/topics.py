@@ -263,7 +263,7 @@ def theta_fit(
     m = theta_model(t, **settings)
     return TopicFit(m.topic_words(25, method=method), m.theta_, lambda texts, counts, X: m.transform(texts, embeddings=X))
 
-# %% ../../nbs/70_bench.topics.ipynb #71c6b5ff
+# %% ../../nbs/70_bench.topics.ipynb #2ee95c00
 @system('THETA')
 def theta(t: TopicTask) -> TopicFit:
     "As it comes"
@@ -274,19 +274,19 @@ def theta_beta(t: TopicTask) -> TopicFit:
     "The same model; the decoder's own words"
     return theta_fit(t, method='beta')
 
-@system('THETA, untrained')
+@system('THETA untrained')
 def theta_untrained(t: TopicTask) -> TopicFit:
     "Control: a cold start that stays where it is"
     return theta_fit(t, warm_start=False, learning_rate=1e-6, epochs=1)
 
-@system('THETA, shuffled vectors')
+@system('THETA shuffled vectors')
 def theta_shuffled(t: TopicTask) -> TopicFit:
     "Control: every document gets another one's vector, and nothing else is read"
     deal = np.random.default_rng(t.seed).permutation
     f = theta_fit(TopicTask(t.texts, t.counts, deal(t.X), t.vocab, t.word_vectors, t.num_topics, t.seed, t.options), word_features=0)
     return TopicFit(f.words, f.theta, lambda texts, counts, X: f.transform(texts, counts, deal(X)))
 
-# %% ../../nbs/70_bench.topics.ipynb #c1db6dca
+# %% ../../nbs/70_bench.topics.ipynb #d1cb9c77
 def save_documents(
     folder: Path, # where
     name: str, # 'train' or 'test'
@@ -296,7 +296,7 @@ def save_documents(
     sp.save_npz(folder/f'{name}_counts.npz', d.counts); np.save(folder/f'{name}_X.npy', d.X)
     (folder/f'{name}.json').write_text(json.dumps(dict(texts=d.texts, labels=d.labels)), encoding='utf-8')
 
-def load_documents(folder: Path, name: str) -> Documents:
+def load_documents(folder: Path, name: str) -> Documents: # of that name
     "What `save_documents` wrote"
     d = json.loads((folder/f'{name}.json').read_text(encoding='utf-8'))
     return Documents(d['texts'], sp.load_npz(folder/f'{name}_counts.npz'), np.load(folder/f'{name}_X.npy'), d['labels'])
@@ -314,6 +314,7 @@ def save_task(
     np.save(folder/'word_vectors.npy', np.asarray(word_vectors, np.float32))
     (folder/'vocab.json').write_text(json.dumps(list(vocab)), encoding='utf-8')
 
+# %% ../../nbs/70_bench.topics.ipynb #44bb5714
 def load_task(
     folder: str | Path, # from `save_task`
     num_topics: int = 50, # K
@@ -393,7 +394,7 @@ def run_apart(
     "`run_one` in a fresh process"
     return apart('run_one', str(folder), name, num_topics, seed, options, name=f'{name}, seed {seed}', **kw)
 
-# %% ../../nbs/70_bench.topics.ipynb #e8e56927
+# %% ../../nbs/70_bench.topics.ipynb #485b637a
 def read_results(
     path: str | Path, # a JSON-lines file; may be missing
 ) -> pd.DataFrame: # a row a run
@@ -411,6 +412,7 @@ def add_result(path: Path, row: dict) -> None:
     row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
     with path.open('a', encoding='utf-8') as f: f.write(json.dumps(row, ensure_ascii=False) + '\n')
 
+# %% ../../nbs/70_bench.topics.ipynb #84f96bad
 def run_all(
     folder: str | Path, # from `save_task`
     systems: Sequence[str], # names
@@ -418,7 +420,7 @@ def run_all(
     out: str | Path, # JSON-lines file of results
     num_topics: int = 50, # K
     run: Callable = run_apart, # how one run is made
-    jobs: int = 1, # runs at a time; seconds stretch where they share caches and memory bandwidth
+    jobs: int = 1, # runs at a time
     **kw, # handed to `run`: options, threads, timeout
 ) -> pd.DataFrame: # a row a run, those found in `out` too
     "Run what is not in `out` yet"
@@ -450,7 +452,7 @@ def last_of_each(
 
 CLEANERS: dict[str, Callable[[str], str]] = {'20ng': partial(strip_post, quotes='marked')} # what to take away from the texts of a corpus
 
-# %% ../../nbs/70_bench.topics.ipynb #8d1c89c6
+# %% ../../nbs/70_bench.topics.ipynb #539b0ec7
 def split_rows(
     ds: 'datasets.Dataset', # a corpus
     labels: Sequence[str], # [N]
@@ -464,6 +466,7 @@ def split_rows(
     late = last_of_each([labels[i] for i in train], [ds['id'][int(i)] for i in train], validation)
     return train[~late], train[late]
 
+# %% ../../nbs/70_bench.topics.ipynb #e67bbe59
 def prepare(
     folder: str | Path, # an existing folder, for `save_task`
     corpus: str = '20ng', # as for `load_corpus`
@@ -487,7 +490,7 @@ def prepare(
     log(f'{len(train.texts):,} training documents, {len(test.texts):,} to judge on, {len(vocab):,} words')
     return train, test
 
-# %% ../../nbs/70_bench.topics.ipynb #ba06e57d
+# %% ../../nbs/70_bench.topics.ipynb #ea57057b
 def runnable(
     systems: Sequence[str] | None, # names; None: all that can run here
 ) -> list[str]: # names
@@ -500,6 +503,7 @@ def runnable(
     log(f'{message} (the others run)')
     return [name for name in SYSTEMS if name not in lacking]
 
+# %% ../../nbs/70_bench.topics.ipynb #efb217dc
 def bench_topics(
     corpus: str = '20ng', # as for `load_corpus`
     embeddings: str | Path | np.ndarray | None = None, # [rows of the corpus, E] or a .npy file of them; None: computed
@@ -539,7 +543,7 @@ def summarise(
     rows |= {name: {'seeds': 'quoted'} | {c: show_number(c, row[c]) if c in row else '' for c in have} for name, row in (quoted or {}).items()}
     return pd.DataFrame(rows).T
 
-# %% ../../nbs/70_bench.topics.ipynb #4ab92925
+# %% ../../nbs/70_bench.topics.ipynb #0727dd7b
 def plot_tradeoff(
     runs: pd.DataFrame, # from `bench_topics`
     coherence: str = 'npmi@10', # column on the vertical axis
@@ -551,7 +555,8 @@ def plot_tradeoff(
     fig, ax = plt.subplots(figsize=(9, 5.5), layout='constrained')
     for name, (x, y) in points.iterrows():
         ours, side, at = name.startswith('THETA'), -1 if x > middle else 1, y + .01*height
-        while any(abs(x - a) < .35*width and abs(at - b) < .04*height for a, b in placed): at -= .01*height   # labels make way downwards
+        near = [(a, b) for a, b in placed if abs(x - a) < .35*width] + [(a, b) for a, b in points.values if 0 < side*(a - x) < .25*width]
+        while any(abs(at - b) < .04*height for _, b in near): at -= .01*height   # labels make way downwards for labels and points
         placed.append((x, at))
         ax.scatter(x, y, color='tab:red' if ours else 'tab:blue', zorder=3)
         ax.annotate(name, (x, y), xytext=(x + side*.015*width, at), ha='left' if side > 0 else 'right', va='center', fontsize=8,
@@ -570,7 +575,7 @@ def plot_bars(
     ax.set(xlabel=column); ax.grid(axis='x', alpha=.3)
     return ax
 
-# %% ../../nbs/70_bench.topics.ipynb #2bf58c76
+# %% ../../nbs/70_bench.topics.ipynb #20f972a9
 def ablations() -> dict[str, dict]: # name -> settings of TopicModel
     "What is changed, one thing at a time"
     return {'full': {}, 'prior N(0, I)': dict(prior='normal'), 'product decoder': dict(decoder='product'), 'cold start': dict(warm_start=False),
@@ -580,6 +585,7 @@ def ablations() -> dict[str, dict]: # name -> settings of TopicModel
         'hidden 256': dict(hidden_dim=256), 'hidden 1024': dict(hidden_dim=1024), 'learning rate .001': dict(learning_rate=1e-3),
         'learning rate .005': dict(learning_rate=5e-3), 'batch 64': dict(batch_size=64)}
 
+# %% ../../nbs/70_bench.topics.ipynb #0382155c
 def run_ablation(
     folder: str | Path, # from `save_task`
     name: str, # of the ablation
@@ -600,6 +606,7 @@ def run_ablation(
         row |= {f'{kind}npmi@10': coherence(words, texts, 'npmi'), f'{kind}c_npmi@10': coherence(words, texts), f'{kind}td@25': topic_diversity(words)}
     return row | dict(effective_topics=effective_topics(theta), topics_used=len(np.unique(theta.argmax(1))))
 
+# %% ../../nbs/70_bench.topics.ipynb #98c078be
 def ablation_apart(folder: str | Path, name: str, num_topics: int = 50, seed: int = 0, options: dict | None = None, **kw) -> dict:
     "`run_ablation` in a fresh process"
     return apart('run_ablation', str(folder), name, num_topics, seed, options, name=f'{name}, seed {seed}', **kw)
@@ -659,7 +666,7 @@ def synthetic_corpus(
         X[s:s+4096] /= np.linalg.norm(X[s:s+4096], axis=1, keepdims=True)
     return texts, X
 
-# %% ../../nbs/70_bench.topics.ipynb #ce8dca58
+# %% ../../nbs/70_bench.topics.ipynb #e2a80d9b
 class Throughput(Callback):
     "Count training documents and seconds"
     def before_fit(self): self.documents, self.seconds = 0, 0.
@@ -668,6 +675,7 @@ class Throughput(Callback):
         if self.training: self.documents += len(self.xb[0])
     def after_train(self): self.seconds += time.perf_counter() - self.began
 
+# %% ../../nbs/70_bench.topics.ipynb #684e43cb
 def run_scale(
     documents: int = 100_000, # N
     vocab_size: int = 5000, # V
@@ -684,6 +692,7 @@ def run_scale(
     return dict(documents=documents, words=len(m.vocabulary_), num_topics=num_topics, epochs=len(m.history_['epoch']), seconds=seconds, cpu_seconds=cpu, training_seconds=speed.seconds,
                 documents_per_second=speed.documents/speed.seconds, peak_mb=peak_mb(), before_mb=before, vectors_mb=vectors, beyond_vectors_mb=peak_mb() - vectors, load=os.getloadavg()[0])
 
+# %% ../../nbs/70_bench.topics.ipynb #78de1deb
 def bench_scale(
     documents: int = 100_000, # N
     vocab_size: int = 5000, # V

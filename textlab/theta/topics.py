@@ -175,7 +175,7 @@ def guess_num_topics(n: int) -> int: # K
     points = [(100, 10), (1_000, 20), (10_000, 50), (100_000, 100)]
     return int(round(np.interp(math.log10(max(n, 1)), [math.log10(d) for d, _ in points], [k for _, k in points])))
 
-# %% ../../nbs/11_theta.topics.ipynb #e949c9d7
+# %% ../../nbs/11_theta.topics.ipynb #b1206725
 MODES = ('zero_shot', 'supervised', 'unsupervised')
 
 class TopicModel(Artifact):
@@ -207,7 +207,7 @@ class TopicModel(Artifact):
         label_weight: float = 100., # λ: pull of the labels in mode 'supervised'
         beta_decay: float = 5e-4, # ρ: ridge on β, nats a document
         word_features: int = 100, # dimensions of the words' view
-        neighbours: int | None = None, # averaged over; None: 15, fewer on small corpora; 0: none
+        neighbours: int | None = None, # averaged over; None: 15, fewer on small corpora, none in mode 'supervised'
         word_dim: int = 0, # width of word vectors in a factorised β; 0: a free table
         exclusivity: float = 2., # γ of the words shown
         valid_share: float = .1, # documents held out to choose the best epoch
@@ -324,7 +324,7 @@ def encoder_and_words(model: THETA) -> list[list[torch.nn.Parameter]]:
     mine = {id(p) for p in words}
     return [[p for p in model.parameters() if id(p) not in mine and p.requires_grad], words]
 
-# %% ../../nbs/11_theta.topics.ipynb #bc4019e3
+# %% ../../nbs/11_theta.topics.ipynb #3845757a
 @patch
 def fit(
     self: TopicModel,
@@ -360,8 +360,9 @@ def fit(
 
 @patch
 def count_neighbours(self: TopicModel, n: int) -> int:
-    "15, or a quarter of a topic's documents on a small corpus"
-    return self.neighbours if self.neighbours is not None else int(np.clip(n//(4*self.num_topics_), 2, 15))
+    "15, or a quarter of a topic's documents on a small corpus; none in mode 'supervised', where averaging blurs what the labels tell apart"
+    if self.neighbours is not None: return self.neighbours
+    return 0 if self.mode == 'supervised' else int(np.clip(n//(4*self.num_topics_), 2, 15))
 
 # %% ../../nbs/11_theta.topics.ipynb #8d36b7d0
 @patch
