@@ -151,7 +151,7 @@ theta = group('THETA: topics of a corpus from sentence embeddings')
 corpus = group('Corpora: built-in, files, public data sets')
 bench = group('Benchmarks: textlab beside the systems that people use')
 
-# %% ../nbs/60_cli.ipynb #22d7b34f
+# %% ../nbs/60_cli.ipynb #e87c8443
 ABOUT = """A text laboratory: turn text into something you can compute with.
 
 SOURCE is a built-in corpus (lee, wiki-mini-passages, newsgroups-mini, …), a file (.csv .tsv .json .jsonl .parquet .txt, also .gz), a folder of .txt, or a data set of the Hugging Face hub."""
@@ -166,6 +166,7 @@ def top(
     context: typer.Context,
     version: Annotated[bool, typer.Option('--version', help='Print the version and stop')] = False,
 ):
+    "What `textlab` does before any command"
     if version: print(f'textlab {__version__}')
     elif context.invoked_subcommand is None: print(context.get_help())
 

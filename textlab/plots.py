@@ -66,16 +66,18 @@ def shorten(
     text = ' '.join(str(text).split())
     return text if len(text) <= width else text[:width - 1].rstrip() + '…'
 
-# %% ../nbs/07_plots.ipynb #b7709b81
+# %% ../nbs/07_plots.ipynb #80b7a917
 def draw_curves(
     ax: Axes, # where
     table: pd.DataFrame, # epochs × columns
 ) -> None:
     "Lines over epochs, named in the title in their own colours, the best validation loss marked"
+    part = list(table)[-1].removeprefix('train_').removeprefix('valid_')
+    ax.set_title(part.replace('_', ' '), loc='left', weight='bold')
     for i, c in enumerate(table):
         y = table[c].dropna()
         ax.plot(y.index, y, color=COLORS[i], marker='o' if len(y) < 2 else None, lw=1.8)
-        ax.text(i * .5, 1.04, c.replace('_', ' '), color=COLORS[i], transform=ax.transAxes, weight='bold')
+        if c != part: ax.text(.74 + .26*i, 1.04, c.removesuffix(f'_{part}'), color=COLORS[i], transform=ax.transAxes, ha='right')
     if 'valid_loss' in table and table['valid_loss'].notna().any():
         best = table['valid_loss'].idxmin(); color = COLORS[list(table).index('valid_loss')]
         ax.plot(best, table.loc[best, 'valid_loss'], 'o', color=color, ms=7, mfc='none', mew=1.8)

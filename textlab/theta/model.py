@@ -6,11 +6,12 @@
 __all__ = ['frozen_batch_norm', 'Encoder', 'reparameterize', 'laplace_prior', 'gaussian_kl', 'TopicWords', 'mixture', 'product',
            'mixture_likelihood', 'Output', 'THETA', 'ELBO']
 
-# %% ../../nbs/10_theta.model.ipynb #b2b3a050
+# %% ../../nbs/10_theta.model.ipynb #648ee58a
 import math
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 from ..core import ConfigError, check_choice, check_number
 
@@ -134,7 +135,7 @@ def mixture_likelihood(
     p = (theta[docs]*phi.T[words]).sum(-1).clamp_min(1e-12)                   # (nnz)
     return theta.new_zeros(len(theta)).index_add(0, docs, counts.values()*p.log())
 
-# %% ../../nbs/10_theta.model.ipynb #81c7732a
+# %% ../../nbs/10_theta.model.ipynb #0f93da53
 class Output(NamedTuple):
     "What the model says about a batch"
     log_likelihood: torch.Tensor # [B] Σ_w c_w log p(w|θ), nats
@@ -143,6 +144,7 @@ class Output(NamedTuple):
     log_var: torch.Tensor # [B, K]
     labels: torch.Tensor # [B, L] logits of the labels; L = 0 without
 
+# %% ../../nbs/10_theta.model.ipynb #48e4e459
 class THETA(nn.Module):
     "Neural topic model over sentence embeddings: encoder, logistic-normal topics, topic-word decoder"
     def __init__(
@@ -173,29 +175,35 @@ class THETA(nn.Module):
         mean, var = laplace_prior(torch.full((num_topics,), float(alpha))) if prior == 'dirichlet' else (torch.zeros(num_topics), torch.ones(num_topics))
         self.register_buffer('prior_mu', mean); self.register_buffer('prior_var', var)
 
-    def topics_of(self, z: torch.Tensor) -> torch.Tensor: # [B, K]
-        "Codes to topics"
-        return z.softmax(-1) if self.latent == 'softmax' else z
+# %% ../../nbs/10_theta.model.ipynb #a8063cec
+@patch
+def topics_of(self: THETA, z: torch.Tensor) -> torch.Tensor: # [B, K]
+    "Codes to topics"
+    return z.softmax(-1) if self.latent == 'softmax' else z
 
-    def encode(self, x: torch.Tensor) -> torch.Tensor: # [B, K]
-        "Features [B, E + F] to topics, without noise"
-        return self.topics_of(self.encoder(x)[0])
+@patch
+def encode(self: THETA, x: torch.Tensor) -> torch.Tensor: # [B, K]
+    "Features [B, E + F] to topics, without noise"
+    return self.topics_of(self.encoder(x)[0])
 
-    def decode(self, theta: torch.Tensor) -> torch.Tensor: # [B, V]
-        "Topics [B, K] to log p(w|θ)"
-        beta, background = self.topic_words(), self.topic_words.background
-        return mixture(theta, beta, background) if self.decoder == 'mixture' else product(theta, beta, background, self.logit_norm)
+@patch
+def decode(self: THETA, theta: torch.Tensor) -> torch.Tensor: # [B, V]
+    "Topics [B, K] to log p(w|θ)"
+    beta, background = self.topic_words(), self.topic_words.background
+    return mixture(theta, beta, background) if self.decoder == 'mixture' else product(theta, beta, background, self.logit_norm)
 
-    def log_likelihood(self, theta: torch.Tensor, counts: torch.Tensor) -> torch.Tensor: # [B]
-        "Of counts [B, V], sparse or dense, given topics [B, K]"
-        if counts.is_sparse and self.decoder == 'mixture': return mixture_likelihood(theta, self.topic_words(), self.topic_words.background, counts)
-        return ((counts.to_dense() if counts.is_sparse else counts)*self.decode(theta)).sum(-1)
+@patch
+def log_likelihood(self: THETA, theta: torch.Tensor, counts: torch.Tensor) -> torch.Tensor: # [B]
+    "Of counts [B, V], sparse or dense, given topics [B, K]"
+    if counts.is_sparse and self.decoder == 'mixture': return mixture_likelihood(theta, self.topic_words(), self.topic_words.background, counts)
+    return ((counts.to_dense() if counts.is_sparse else counts)*self.decode(theta)).sum(-1)
 
-    def forward(self, x: torch.Tensor, counts: torch.Tensor) -> Output:
-        mu, log_var = self.encoder(x)
-        theta = self.topics_of(reparameterize(mu, log_var) if self.training else mu)
-        labels = self.classifier(theta) if self.classifier is not None else theta[:, :0]
-        return Output(self.log_likelihood(theta, counts), theta, mu, log_var, labels)
+@patch
+def forward(self: THETA, x: torch.Tensor, counts: torch.Tensor) -> Output:
+    mu, log_var = self.encoder(x)
+    theta = self.topics_of(reparameterize(mu, log_var) if self.training else mu)
+    labels = self.classifier(theta) if self.classifier is not None else theta[:, :0]
+    return Output(self.log_likelihood(theta, counts), theta, mu, log_var, labels)
 
 # %% ../../nbs/10_theta.model.ipynb #3e01f9e1
 class ELBO(nn.Module):

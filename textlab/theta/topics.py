@@ -175,7 +175,7 @@ def guess_num_topics(n: int) -> int: # K
     points = [(100, 10), (1_000, 20), (10_000, 50), (100_000, 100)]
     return int(round(np.interp(math.log10(max(n, 1)), [math.log10(d) for d, _ in points], [k for _, k in points])))
 
-# %% ../../nbs/11_theta.topics.ipynb #b1206725
+# %% ../../nbs/11_theta.topics.ipynb #d6ab7418
 MODES = ('zero_shot', 'supervised', 'unsupervised')
 
 class TopicModel(Artifact):
@@ -214,20 +214,28 @@ class TopicModel(Artifact):
         seed: int = 42, # of everything
     ):
         store_attr()
-        check_choice(mode, MODES, 'mode'); check_choice(model_size, MODEL_SIZES, 'model_size')
-        check_choice(decoder, ['mixture', 'product'], 'decoder'); check_choice(latent, ['softmax', 'gaussian'], 'latent'); check_choice(prior, ['dirichlet', 'normal'], 'prior')
-        for name in ('num_topics', 'vocab_size', 'hidden_dim', 'batch_size', 'epochs', 'patience'):
-            if getattr(self, name) is not None: check_number(getattr(self, name), name, low=2 if name in ('num_topics', 'batch_size') else 1, integer=True)
-        for name in ('kl_start', 'kl_end', 'align_weight', 'label_weight', 'beta_decay', 'exclusivity', 'word_features', 'word_dim'): check_number(getattr(self, name), name, low=0)
-        check_number(learning_rate, 'learning_rate', low=1e-6, high=1); check_number(alpha, 'alpha', low=1e-4); check_number(valid_share, 'valid_share', low=0, high=.5)
+        self.check_arguments()
 
-    def arguments(self) -> dict[str, Any]:
-        "Constructor arguments by name"
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+# %% ../../nbs/11_theta.topics.ipynb #0fc9d47c
+@patch
+def check_arguments(self: TopicModel) -> None:
+    "Raise a `ConfigError` for an option outside of its range"
+    choices = dict(mode=MODES, model_size=MODEL_SIZES, decoder=['mixture', 'product'], latent=['softmax', 'gaussian'], prior=['dirichlet', 'normal'])
+    for name, allowed in choices.items(): check_choice(getattr(self, name), allowed, name)
+    for name in ('num_topics', 'vocab_size', 'hidden_dim', 'batch_size', 'epochs', 'patience'):
+        if getattr(self, name) is not None: check_number(getattr(self, name), name, low=2 if name in ('num_topics', 'batch_size') else 1, integer=True)
+    for name in ('kl_start', 'kl_end', 'align_weight', 'label_weight', 'beta_decay', 'exclusivity', 'word_features', 'word_dim'): check_number(getattr(self, name), name, low=0)
+    check_number(self.learning_rate, 'learning_rate', low=1e-6, high=1); check_number(self.alpha, 'alpha', low=1e-4); check_number(self.valid_share, 'valid_share', low=0, high=.5)
 
-    def __repr__(self) -> str:
-        fitted = f"{self.num_topics_} topics of {len(self.documents_):,} documents" if hasattr(self, 'num_topics_') else 'not fitted'
-        return f"TopicModel({fitted}, mode={self.mode!r})"
+@patch
+def arguments(self: TopicModel) -> dict[str, Any]:
+    "Constructor arguments by name"
+    return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+@patch
+def __repr__(self: TopicModel) -> str:
+    fitted = f"{self.theta_.shape[1]} topics of {len(self.documents_):,} documents" if hasattr(self, 'theta_') else 'not fitted'
+    return f"TopicModel({fitted}, mode={self.mode!r})"
 
 # %% ../../nbs/11_theta.topics.ipynb #bae8cb76
 def as_corpus(source: Any) -> Dataset:
@@ -519,16 +527,17 @@ def visualize_history(self: TopicModel):
     "Losses and their parts, epoch by epoch"
     return plot_history({k: v for k, v in self.history_.items() if k not in ('lr', 'seconds')})
 
-# %% ../../nbs/11_theta.topics.ipynb #338ff078
+# %% ../../nbs/11_theta.topics.ipynb #9dcbed9f
 @patch
 def visualize_documents(
     self: TopicModel,
-    xy: np.ndarray | None = None, # [N, 2] positions; None: UMAP of log θ
+    vectors: np.ndarray | None = None, # [N, D] of the corpus that was fitted; two columns are taken as positions; None: log θ
     texts: Sequence[str] | None = None, # shown when the mouse is over a point
     interactive: bool = False, # a plotly figure instead of a matplotlib one
 ):
     "The documents of the corpus as points, coloured by main topic"
-    xy = map_2d(np.log(np.clip(self.theta_, 1e-6, None)), 'umap') if xy is None else xy
+    vectors = np.log(np.clip(self.theta_, 1e-6, None)) if vectors is None else check_embeddings(vectors, n=len(self.theta_), name='vectors')
+    xy = vectors if vectors.shape[1] == 2 else map_2d(vectors, 'umap')
     names, main = self.topic_names(), self.theta_.argmax(1)
     titles = list(self.documents_['title' if 'title' in self.documents_ else 'id'])
     return plot_map(xy, [names[k] for k in main], texts=texts, titles=titles, interactive=interactive)
