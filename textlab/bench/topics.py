@@ -394,7 +394,7 @@ def run_apart(
     "`run_one` in a fresh process"
     return apart('run_one', str(folder), name, num_topics, seed, options, name=f'{name}, seed {seed}', **kw)
 
-# %% ../../nbs/70_bench.topics.ipynb #485b637a
+# %% ../../nbs/70_bench.topics.ipynb #d22aa25d
 def read_results(
     path: str | Path, # a JSON-lines file; may be missing
 ) -> pd.DataFrame: # a row a run
@@ -402,7 +402,7 @@ def read_results(
     rows = []
     for line in Path(path).read_text(encoding='utf-8').splitlines() if Path(path).exists() else []:
         try: rows.append(json.loads(line))
-        except json.JSONDecodeError: log(f'{path}: dropped a line that is cut off: {line[:40]}…')
+        except json.JSONDecodeError: log(f'{Path(path).name}: dropped a line that is cut off: {line[:40]}…')
     return pd.DataFrame(rows)
 
 def add_result(path: Path, row: dict) -> None:

@@ -237,7 +237,7 @@ def __repr__(self: TopicModel) -> str:
     fitted = f"{self.theta_.shape[1]} topics of {len(self.documents_):,} documents" if hasattr(self, 'theta_') else 'not fitted'
     return f"TopicModel({fitted}, mode={self.mode!r})"
 
-# %% ../../nbs/11_theta.topics.ipynb #bae8cb76
+# %% ../../nbs/11_theta.topics.ipynb #f34b334f
 def as_corpus(source: Any) -> Dataset:
     "A `Dataset` with `id` and `text`, from anything `load_corpus` reads"
     if isinstance(source, Dataset) and {'id', 'text'} <= set(source.column_names): return source
@@ -266,8 +266,8 @@ def find_embedder(self: TopicModel):
     "The embedder asked for; by default Qwen3-Embedding of this size, or MiniLM where its weights cannot be had"
     if name := getattr(self, 'embedder_', None) or self.embedder: return load_embedder(name)
     try: return load_embedder(self.model_size)
-    except EmbeddingError as e:
-        log(f"note: Qwen3-Embedding-{self.model_size} cannot be had here ({e}); using MiniLM instead")
+    except EmbeddingError:
+        log(f"note: Qwen3-Embedding-{self.model_size} is not on this machine and cannot be downloaded; using the built-in MiniLM (embedder='minilm' says so without this note)")
         return load_embedder('minilm')
 
 # %% ../../nbs/11_theta.topics.ipynb #a3283d32
@@ -310,6 +310,16 @@ def label_numbers(
     numbers = {label: i for i, label in enumerate(self.classes_)}
     return np.array([numbers[label] if k else -1 for label, k in zip(labels, known)])
 
+# %% ../../nbs/11_theta.topics.ipynb #dd4a5741
+@patch
+def word_vectors(self: TopicModel) -> np.ndarray: # [V, word_dim] float32, unit variance
+    "Vectors of the words to start a factorised β from"
+    if self.embedder_ or self.embedder: W = (getattr(self, 'embedder_model', None) or self.find_embedder()).encode(self.vocabulary_.words)
+    elif self.word_features: W = self.features_.projection
+    else: raise ConfigError("word_dim needs vectors of the words: name the embedder, or keep word_features above 0")
+    W = PCA(min(self.word_dim, *W.shape), random_state=self.seed).fit_transform(W)
+    return np.pad(W/max(W.std(), 1e-9), ((0, 0), (0, self.word_dim - W.shape[1]))).astype(np.float32)
+
 # %% ../../nbs/11_theta.topics.ipynb #3847a384
 @patch
 def build(
@@ -332,7 +342,7 @@ def encoder_and_words(model: THETA) -> list[list[torch.nn.Parameter]]:
     mine = {id(p) for p in words}
     return [[p for p in model.parameters() if id(p) not in mine and p.requires_grad], words]
 
-# %% ../../nbs/11_theta.topics.ipynb #3845757a
+# %% ../../nbs/11_theta.topics.ipynb #e50459cd
 @patch
 def fit(
     self: TopicModel,
@@ -358,6 +368,7 @@ def fit(
     first = np.zeros((len(corpus), self.num_topics_), np.float32)
     if self.warm_start: first[rows], weight, bias = first_topics(H[rows], self.num_topics_, self.seed)
     self.model_ = self.build(counts[rows], first[rows] if self.warm_start else None, X.shape[1])
+    if self.word_dim: self.model_.topic_words.words.data.copy_(torch.from_numpy(self.word_vectors()))
     if self.warm_start: self.model_.encoder.start_from(torch.from_numpy(weight), torch.from_numpy(bias))
     self.history_ = self.run(H, counts, rows, labels, first, checkpoint_dir, resume, cbs)
     best = int(np.argmin(self.history_['valid_loss']))
