@@ -575,11 +575,11 @@ def plot_bars(
     ax.set(xlabel=column); ax.grid(axis='x', alpha=.3)
     return ax
 
-# %% ../../nbs/70_bench.topics.ipynb #20f972a9
+# %% ../../nbs/70_bench.topics.ipynb #a6e3c076
 def ablations() -> dict[str, dict]: # name -> settings of TopicModel
     "What is changed, one thing at a time"
     return {'full': {}, 'prior N(0, I)': dict(prior='normal'), 'product decoder': dict(decoder='product'), 'cold start': dict(warm_start=False),
-        'no annealing': dict(kl_start=1.), 'word vectors (β factorised)': dict(word_dim=200), 'no regulariser of β': dict(beta_decay=0.),
+        'no annealing': dict(kl_start=1.), 'word vectors (β factorised)': dict(word_dim=200, embedder='minilm'), 'no regulariser of β': dict(beta_decay=0.),
         'no exclusivity': dict(exclusivity=0.), 'embedding only': dict(word_features=0), 'no neighbours': dict(neighbours=0),
         'embedding only, no neighbours': dict(word_features=0, neighbours=0), 'no alignment': dict(align_weight=0.),
         'hidden 256': dict(hidden_dim=256), 'hidden 1024': dict(hidden_dim=1024), 'learning rate .001': dict(learning_rate=1e-3),
