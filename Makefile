@@ -51,7 +51,7 @@ docs-check: $(READY) ## Sidebar, links, equations, images and citations of the s
 	@if command -v quarto >/dev/null; then touch README.md && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_docs; \
 	else echo "quarto is not on PATH: the site itself was not rendered (the workflow does it)"; fi
 
-bench: $(READY) ## Benchmarks against named peers; first: .venv/bin/pip install -e ".[bench]" (BENCH="topics --help")
+bench: $(READY) ## Benchmarks against named peers; first: .venv/bin/pip install --no-deps -r requirements-bench.lock (BENCH="topics --help")
 	$(BIN)/textlab bench $(BENCH)
 
 lock: $(READY) ## Write requirements.lock again from what .venv holds

@@ -10,8 +10,6 @@ from sklearn.metrics import f1_score, ndcg_score
 from textlab.core import TextlabError
 from textlab.metrics import *
 
-settings.register_profile('textlab', deadline=None, max_examples=40, derandomize=True)
-settings.load_profile('textlab')
 
 ALPHABET = [f'w{i}' for i in range(12)]
 documents = st.lists(st.lists(st.sampled_from(ALPHABET), max_size=30), min_size=1, max_size=8)

@@ -459,7 +459,7 @@ def builtin_wiki_passages() -> Iterator[dict]:
     for page, title, prose in wiki_articles():
         for i, text in enumerate(passages(prose)): yield {'id': f'wiki-{page}-{i}', 'text': text, 'title': title}
 
-# %% ../nbs/02_corpus.ipynb #047bbc04
+# %% ../nbs/02_corpus.ipynb #0d35cd6a
 class Inert:
     "Stands in for an object of a pickle: keeps the arguments, does nothing"
     def __init__(self, *args: object): self.args = args
@@ -480,7 +480,7 @@ def plain_pickle(
 ) -> object: # dicts, lists, strings, numbers and `Inert`
     "Read a pickle that holds plain containers, or raise a `CorpusError`; no code in it is run"
     try: return PlainUnpickler(io.BytesIO(data), encoding='latin-1').load()
-    except (UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, MemoryError) as e:
+    except (UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as e:
         raise CorpusError(f"{where}: refused, not a pickle of plain containers ({e})") from None
 
 # %% ../nbs/02_corpus.ipynb #36494cdb

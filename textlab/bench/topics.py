@@ -13,7 +13,7 @@ __all__ = ['SYSTEMS', 'PACKAGES', 'LOADERS', 'CLEANERS', 'WORDS', 'DOCUMENTS', '
            'plot_tradeoff', 'plot_bars', 'ablations', 'run_ablation', 'ablation_apart', 'bench_ablations',
            'plot_changes', 'synthetic_corpus', 'Throughput', 'run_scale', 'bench_scale']
 
-# %% ../../nbs/70_bench.topics.ipynb #f472e16d
+# %% ../../nbs/70_bench.topics.ipynb #59b63e28
 import importlib, importlib.util, itertools, json, os, random, re, resource, subprocess, sys, tempfile, time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -31,7 +31,7 @@ from sklearn.mixture import GaussianMixture
 from ..core import CorpusError, MissingExtraError, TextlabError, check_choice, check_embeddings, check_number, log, require
 from ..corpus import load_corpus, strip_post
 from ..embed import embed, load_embedder
-from ..metrics import coherence, effective_topics, evaluate_topics, has_label, nmi, purity, topic_diversity
+from ..metrics import coherence, effective_topics, evaluate_topics, has_label, nmi, purity, theta_accuracy, topic_diversity
 from ..theta.topics import TopicModel
 from ..vocab import c_tfidf, class_counts, exclusivity, idf, tfidf, top_words
 
@@ -87,7 +87,7 @@ def known_documents(
     known = [' '.join(w for w in analyze(texts[i]) if w in words.vocabulary_) for i in keep]
     return Documents(known, counts[keep], np.asarray(X[keep], np.float32), [labels[i] for i in keep])
 
-# %% ../../nbs/70_bench.topics.ipynb #715bd849
+# %% ../../nbs/70_bench.topics.ipynb #cbfa01b1
 SYSTEMS: dict[str, Callable[[TopicTask], TopicFit]] = {} # name in the table -> system
 PACKAGES: dict[str, list[str]] = {}                      # the packages that it needs
 LOADERS: dict[str, Callable] = {}                        # how they are imported, before the clock starts
@@ -114,7 +114,9 @@ def rows_to_one(
     W = np.asarray(W, np.float64); s = W.sum(axis=1, keepdims=True)
     return np.where(s > 0, W/np.where(s > 0, s, 1), 1/W.shape[1])
 
-def one_hot(z: Sequence[int], K: int) -> np.ndarray: return np.eye(K)[np.asarray(z)]
+def one_hot(z: Sequence[int], K: int) -> np.ndarray: # [N, K]
+    "Clusters as shares: all in one topic"
+    return np.eye(K)[np.asarray(z)]
 
 # %% ../../nbs/70_bench.topics.ipynb #c2a79b70
 def cluster_fit(
@@ -245,14 +247,16 @@ def keynmf(t: TopicTask) -> TopicFit:
     theta = rows_to_one(m.fit_transform(t.texts, embeddings=t.X))
     return TopicFit(top_words(m.components_, m.get_vocab(), 25), theta, lambda texts, counts, X: rows_to_one(m.transform(texts, embeddings=X)))
 
-# %% ../../nbs/70_bench.topics.ipynb #258caa29
+# %% ../../nbs/70_bench.topics.ipynb #ecb67066
 def theta_model(
     t: TopicTask, # the task
+    labels: Sequence[str] | None = None, # [D] for mode='supervised'
     **settings, # of TopicModel, such as prior='normal'
 ) -> TopicModel: # fitted
     "Train THETA on the task, on exactly its words"
     settings = {'seed': t.seed, 'min_df': 1, 'vocab_size': len(t.vocab)} | settings | t.options
-    return TopicModel(t.num_topics, **settings).fit(t.texts, embeddings=t.X)
+    corpus = pd.DataFrame({'text': t.texts} | ({} if labels is None else {'label': labels}))
+    return TopicModel(t.num_topics, **settings).fit(load_corpus(corpus), embeddings=t.X)
 
 def theta_fit(
     t: TopicTask, # the task
@@ -575,7 +579,7 @@ def plot_bars(
     ax.set(xlabel=column); ax.grid(axis='x', alpha=.3)
     return ax
 
-# %% ../../nbs/70_bench.topics.ipynb #a6e3c076
+# %% ../../nbs/70_bench.topics.ipynb #2e8771ee
 def ablations() -> dict[str, dict]: # name -> settings of TopicModel
     "What is changed, one thing at a time"
     return {'full': {}, 'prior N(0, I)': dict(prior='normal'), 'product decoder': dict(decoder='product'), 'cold start': dict(warm_start=False),
@@ -583,9 +587,9 @@ def ablations() -> dict[str, dict]: # name -> settings of TopicModel
         'no exclusivity': dict(exclusivity=0.), 'embedding only': dict(word_features=0), 'no neighbours': dict(neighbours=0),
         'embedding only, no neighbours': dict(word_features=0, neighbours=0), 'no alignment': dict(align_weight=0.),
         'hidden 256': dict(hidden_dim=256), 'hidden 1024': dict(hidden_dim=1024), 'learning rate .001': dict(learning_rate=1e-3),
-        'learning rate .005': dict(learning_rate=5e-3), 'batch 64': dict(batch_size=64)}
+        'learning rate .005': dict(learning_rate=5e-3), 'batch 64': dict(batch_size=64), 'supervised': dict(mode='supervised')}
 
-# %% ../../nbs/70_bench.topics.ipynb #0382155c
+# %% ../../nbs/70_bench.topics.ipynb #085ed5eb
 def run_ablation(
     folder: str | Path, # from `save_task`
     name: str, # of the ablation
@@ -597,10 +601,11 @@ def run_ablation(
     settings = ablations()[check_choice(name, ablations(), 'ablation')]
     t, train, test = load_task(folder, num_topics, seed, options)
     cpu, clock = time.process_time(), time.perf_counter()
-    m = theta_model(t, **settings)
+    m = theta_model(t, labels=train.labels if settings.get('mode') == 'supervised' else None, **settings)
     row = dict(system=name, seed=seed, num_topics=num_topics, seconds=time.perf_counter() - clock, cpu_seconds=time.process_time() - cpu, load=os.getloadavg()[0])
     theta, texts = m.transform(test.texts, embeddings=test.X), [x.split() for x in train.texts]
-    if has_label(test.labels).any(): row |= dict(nmi=nmi(theta.argmax(1), test.labels), purity=purity(theta.argmax(1), test.labels))
+    if has_label(test.labels).any():
+        row |= dict(nmi=nmi(theta.argmax(1), test.labels), purity=purity(theta.argmax(1), test.labels), accuracy=theta_accuracy(m.theta_, train.labels, theta, test.labels))
     for kind, method in (('', 'exclusive'), ('raw ', 'beta')):
         words = m.topic_words(25, method=method)
         row |= {f'{kind}npmi@10': coherence(words, texts, 'npmi'), f'{kind}c_npmi@10': coherence(words, texts), f'{kind}td@25': topic_diversity(words)}
