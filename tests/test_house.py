@@ -243,3 +243,20 @@ def test_no_file_names_a_place_on_one_machine_or_is_unfinished():
                 if found := pattern.search(line): wrong.append(f"{path.relative_to(ROOT)}:{number}: {found[0]}")
     assert not wrong, "\n".join(wrong)
     assert PLACE.search("saved to /" + "home/me/x") and not PLACE.search("https://a.org/home/me/x") and UNFINISHED.search("# TO" + "DO: later")
+
+
+def test_annotations_resolve_as_the_site_resolves_them():
+    "nbdev evaluates annotations written as strings; a name that is imported for type checkers alone breaks the page"
+    import importlib, inspect, pkgutil, types
+    import textlab
+    bad = []
+    for found in pkgutil.walk_packages(textlab.__path__, "textlab."):
+        if found.name.endswith("_modidx"): continue
+        module = importlib.import_module(found.name)
+        for owner in (getattr(module, name) for name in getattr(module, "__all__", [])):
+            members = vars(owner).values() if inspect.isclass(owner) else [owner]
+            for f in members:
+                if not isinstance(f, types.FunctionType) or f.__module__ != found.name: continue
+                try: inspect.signature(f, eval_str=True)
+                except NameError as e: bad.append(f"{found.name}.{f.__qualname__}: {e}")
+    assert not bad

@@ -10,19 +10,18 @@ __all__ = ['NOTHING_LOST', 'theta', 'corpus', 'bench', 'ABOUT', 'app', 'ClickExc
            'topic_rows', 'topic_table', 'theta_fit', 'fitted', 'load_model', 'theta_topics', 'write_shares',
            'theta_transform', 'check_labels', 'theta_evaluate', 'bench_topics', 'demo']
 
-# %% ../nbs/60_cli.ipynb #c484fe2e
+# %% ../nbs/60_cli.ipynb #bc1e4d81
 import contextlib, errno, importlib, inspect, json, math, os, shutil, sys, tempfile, time, warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, TYPE_CHECKING, Any
+from typing import Annotated, Any
 import typer
 from fastcore.docments import docments
 from fastcore.meta import delegates
 from . import __version__
 from .core import ConfigError, CorpusError, TextlabError, disk_error, log
-if TYPE_CHECKING: from datasets import Dataset
 
 # %% ../nbs/60_cli.ipynb #298e9da9
 def room(
@@ -215,7 +214,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr): stream.reconfigure(errors='backslashreplace')
     sys.exit(run())
 
-# %% ../nbs/60_cli.ipynb #81ca99c6
+# %% ../nbs/60_cli.ipynb #29dfd885
 CORPUS = 'text id label title split limit'
 
 def read_corpus(
@@ -227,7 +226,7 @@ def read_corpus(
     title: str | None = None, # column with the titles; 'title' where there is one
     split: str | None = None, # keep only this split, such as train
     limit: int | None = None, # keep the first so many documents
-) -> 'Dataset': # a corpus
+) -> Any: # a corpus, as `load_corpus` gives it
     "Load the corpus that a command line names"
     return room('corpus').load_corpus(source, text=text, id=id, label=label, title=title, split=split, limit=limit)
 
@@ -266,7 +265,7 @@ def check_model_folder(
     if out.is_dir() and any(out.iterdir()) and not overwrite: raise ConfigError(f"{out} holds a model already; replace it with --overwrite, or give another folder")
     check_writable(out)
 
-# %% ../nbs/60_cli.ipynb #d6ccf9b0
+# %% ../nbs/60_cli.ipynb #7b7e3268
 def find_vectors(
     path: Path, # a .npy file, or a folder with one embeddings.npy in it or one below
 ) -> Path: # the file
@@ -278,8 +277,8 @@ def find_vectors(
 
 def read_vectors(
     path: Path | None, # what --embeddings named
-    corpus: 'Dataset', # whose vectors they are
-) -> 'np.ndarray | None': # [N, E] float32
+    corpus: Any, # whose vectors they are
+) -> Any: # None, or [N, E] float32
     "The vectors of a corpus, or None where none were named"
     return None if path is None else room('embed').load_embeddings(find_vectors(path), n=len(corpus))
 
@@ -328,8 +327,8 @@ def partial_folder(
         raise
     shutil.rmtree(partial, ignore_errors=True)
 
-# %% ../nbs/60_cli.ipynb #4c326c49
-def topic_rows(model: 'TopicModel', num_words: int = 8) -> list[dict]:
+# %% ../nbs/60_cli.ipynb #2ca55f7e
+def topic_rows(model: Any, num_words: int = 8) -> list[dict]:
     "Topics by size: number, documents, share, words"
     words, info = model.topic_words(num_words), model.topic_info()
     rows = [dict(topic=int(t), name=str(name), documents=int(d), share=float(s), words=words[int(t)])
@@ -389,9 +388,9 @@ def theta_fit(
         model.save(out)
     return fitted(model, out, time.perf_counter() - began)
 
-# %% ../nbs/60_cli.ipynb #bc4783ea
+# %% ../nbs/60_cli.ipynb #2f920fb0
 def fitted(
-    model: 'TopicModel', # just saved
+    model: Any, # a `TopicModel`, just saved
     out: Path, # where
     seconds: float, # that it took
 ) -> Answer:
@@ -401,8 +400,8 @@ def fitted(
     text = f'{len(rows)} topics in {n:,} documents, {seconds:.1f} s\n\n{topic_table(rows)}\n\nsaved as {out}; next: textlab theta topics {out} --topic {rows[0]["topic"]}'
     return Answer(data, text)
 
-# %% ../nbs/60_cli.ipynb #c6cd7cc0
-def load_model(path: Path) -> 'TopicModel':
+# %% ../nbs/60_cli.ipynb #03f30582
+def load_model(path: Path) -> Any:
     "The topic model in a folder"
     return room('theta.topics').TopicModel.load(path)
 
@@ -426,10 +425,10 @@ def theta_topics(
     lines = [f"{d['weight']:6.1%}  {d['id']}  {d.get('title') or ''}".rstrip() for d in row['documents_shown']]
     return Answer(dict(model=str(model), **row), f"topic {topic}: {row['documents']:,} documents, {row['share']:.1%}\n{' '.join(row['words'])}\n\n" + '\n'.join(lines))
 
-# %% ../nbs/60_cli.ipynb #b98e9625
+# %% ../nbs/60_cli.ipynb #033c926a
 def write_shares(
     path: Path, # .npy or .csv
-    theta: 'np.ndarray', # [N, K]
+    theta: Any, # array [N, K]
     ids: Sequence[str], # N
     names: Sequence[str], # K
 ) -> None:
@@ -465,10 +464,10 @@ def theta_transform(
     counts.sort(key=lambda r: -r['documents'])
     return Answer(dict(out=str(out), documents=len(theta), num_topics=theta.shape[1], topics=counts), f'{topic_table(counts)}\n\n{len(theta):,} documents × {theta.shape[1]} topics in {out}')
 
-# %% ../nbs/60_cli.ipynb #3553a7c0
+# %% ../nbs/60_cli.ipynb #3436cae7
 def check_labels(
-    model: 'TopicModel', # fitted
-    corpus: 'Dataset', # to be measured on
+    model: Any, # a `TopicModel`, fitted
+    corpus: Any, # to be measured on
 ) -> None:
     "Raise a `CorpusError` for a label that the model's corpus had not"
     if 'label' not in model.documents_ or 'label' not in corpus.column_names: return

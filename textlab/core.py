@@ -8,15 +8,14 @@ __all__ = ['TextlabError', 'CorpusError', 'EmbeddingError', 'ArtifactError', 'Co
            'seed_everything', 'threads', 'default_device', 'log', 'progress', 'disk_error', 'replace_path',
            'atomic_path', 'atomic_write_text', 'fingerprint']
 
-# %% ../nbs/00_core.ipynb #d5574109
+# %% ../nbs/00_core.ipynb #d8651473
 import contextlib, difflib, errno, hashlib, importlib.util, os, random, shutil, sys, tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 import numpy as np
 from fastcore.imports import in_notebook
 from tqdm import tqdm
-if TYPE_CHECKING: import torch
 
 # %% ../nbs/00_core.ipynb #f1a07112
 class TextlabError(ValueError):
@@ -71,9 +70,9 @@ def check_texts(
         if not isinstance(text, str): raise CorpusError(f"{name}[{i}]: expected text, got {type(text).__name__} ({text!r:.60})")
     return texts
 
-# %% ../nbs/00_core.ipynb #50c22cc5
+# %% ../nbs/00_core.ipynb #f9f2b2b7
 def check_embeddings(
-    X: 'np.ndarray | torch.Tensor | Sequence[Sequence[float]]', # [N, E] one row a document
+    X: Any, # [N, E] array, tensor or nested lists, one row a document
     n: int | None = None, # rows there should be (documents), if known
     dim: int | None = None, # columns there should be, if known
     name: str = 'embeddings', # for the message
@@ -138,8 +137,8 @@ def threads(
         try: yield
         finally: torch.set_num_threads(before)
 
-# %% ../nbs/00_core.ipynb #3c276f3e
-def default_device() -> 'torch.device': # CUDA, else Apple's MPS, else the CPU
+# %% ../nbs/00_core.ipynb #fcef6156
+def default_device() -> Any: # a `torch.device`: CUDA, else Apple's MPS, else the CPU
     "The fastest device this machine has; `TEXTLAB_DEVICE` overrides"
     import torch
     if name := os.environ.get('TEXTLAB_DEVICE'):

@@ -11,12 +11,12 @@ __all__ = ['MODEL_SIZES', 'QWEN_PROMPT', 'QWEN_TOKENS', 'LOAD_ERRORS', 'MINILM',
            'open_shards', 'write_matrix', 'encode_shards', 'join_shards', 'this_rank', 'wait_for_shards', 'embed',
            'save_embeddings', 'load_embeddings']
 
-# %% ../nbs/04_embed.ipynb #2aff7a8b
+# %% ../nbs/04_embed.ipynb #96702567
 import contextlib, functools, importlib.util, json, os, re, shutil, textwrap, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from huggingface_hub import snapshot_download
@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 from .artifacts import HUB_ERRORS, load_artifact, own_files, sha256_file
 from .core import (EmbeddingError, TextlabError, atomic_path, atomic_write_text, check_choice, check_embeddings, check_number,
     check_texts, check_torchvision, default_device, fingerprint, log, progress)
-if TYPE_CHECKING: from datasets import Dataset
+from datasets import Dataset
 
 # %% ../nbs/04_embed.ipynb #df4f7df8
 def pad_tokens(

@@ -10,10 +10,11 @@ __all__ = ['COLORS', 'INK', 'FAINT', 'SHADES', 'SCRIPTS', 'STYLE', 'palette', 'c
            'plotly_bubbles', 'spread', 'line_figure', 'heat_figure', 'plotly_heat', 'plotly_lines', 'plot_over',
            'plot_scatter_labels', 'to_html']
 
-# %% ../nbs/07_plots.ipynb #d5ff9233
+# %% ../nbs/07_plots.ipynb #c155aedc
 import base64, colorsys, html, io, textwrap, warnings
 from collections.abc import Hashable, Sequence
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
+import plotly.graph_objects
 from matplotlib import colormaps, font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -13,7 +13,7 @@ __all__ = ['SYSTEMS', 'PACKAGES', 'LOADERS', 'CLEANERS', 'WORDS', 'DOCUMENTS', '
            'plot_tradeoff', 'plot_bars', 'ablations', 'run_ablation', 'ablation_apart', 'bench_ablations',
            'plot_changes', 'synthetic_corpus', 'Throughput', 'run_scale', 'bench_scale']
 
-# %% ../../nbs/70_bench.topics.ipynb #59b63e28
+# %% ../../nbs/70_bench.topics.ipynb #0043ca2f
 import importlib, importlib.util, itertools, json, os, random, re, resource, subprocess, sys, tempfile, time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 import numpy as np, pandas as pd, scipy.sparse as sp
 import matplotlib.pyplot as plt
+from datasets import Dataset
 from fastai.callback.core import Callback
 from sklearn.cluster import KMeans
 from sklearn.decomposition import NMF, PCA, LatentDirichletAllocation
@@ -175,8 +177,8 @@ def bertopic(t: TopicTask) -> TopicFit:
     return TopicFit([[w for w, _ in m.get_topic(k)] for k in range(t.num_topics)], one_hot(z, t.num_topics),
         lambda texts, counts, X: one_hot(m.transform(texts, embeddings=X)[0], t.num_topics))
 
-# %% ../../nbs/70_bench.topics.ipynb #3d614739
-def seed_torch(seed: int) -> 'module': # torch, seeded
+# %% ../../nbs/70_bench.topics.ipynb #9fd9a6dc
+def seed_torch(seed: int) -> Any: # torch, seeded
     "Seed what the neural peers draw from, without asking for deterministic kernels that they were not written for"
     import torch
     random.seed(seed); np.random.seed(seed); torch.manual_seed(seed)
@@ -456,9 +458,9 @@ def last_of_each(
 
 CLEANERS: dict[str, Callable[[str], str]] = {'20ng': partial(strip_post, quotes='marked')} # what to take away from the texts of a corpus
 
-# %% ../../nbs/70_bench.topics.ipynb #539b0ec7
+# %% ../../nbs/70_bench.topics.ipynb #407b5c04
 def split_rows(
-    ds: 'datasets.Dataset', # a corpus
+    ds: Dataset, # a corpus
     labels: Sequence[str], # [N]
     validation: float = 0., # share of train to judge on instead of test
 ) -> tuple[np.ndarray, np.ndarray]: # rows to fit on, rows to judge on
