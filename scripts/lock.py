@@ -15,6 +15,7 @@ LEFT_OUT = {
     "wheel": "astunparse lists it, only its own build needs it",
 }
 TOOLS = ["setuptools"]  # what builds the project
+TESTED = ["graph", "search"]  # extras whose systems are tested
 # What torch brings along where its build is CUDA's; the machine decides, not the lock.
 CUDA = re.compile(r"nvidia-|cuda-|triton$")
 
@@ -30,11 +31,12 @@ HEAD = """\
 
 
 def asked() -> list[str]:
-    "Requirements of the library and of its development, as settings.ini has them"
+    "Requirements of the library, of the extras that its tests use and of its development, as settings.ini has them"
     config = ConfigParser(delimiters=["="])
     config.read(ROOT / "settings.ini", encoding="utf-8")
     settings = config["DEFAULT"]
-    return settings["requirements"].split() + settings["dev_requirements"].split() + TOOLS
+    names = ["requirements", *(f"{extra}_requirements" for extra in TESTED), "dev_requirements"]
+    return [requirement for name in names for requirement in settings[name].split()] + TOOLS
 
 
 def closure(requirements: list[str]) -> dict[str, str]:
