@@ -6,7 +6,7 @@ import numpy as np, pytest, typer
 from textlab.cli import app, main, run
 
 QUIET = os.environ | dict(TEXTLAB_PROGRESS="0", COLUMNS="120", HF_HUB_OFFLINE="1")
-COMMANDS = [("theta", "fit"), ("theta", "topics"), ("theta", "transform"), ("theta", "evaluate"), ("corpus", "info"), ("embed",), ("bench", "topics"), ("demo",)]
+COMMANDS = [("theta", "fit"), ("theta", "topics"), ("theta", "transform"), ("theta", "evaluate"), ("topicgcn", "fit"), ("topicgcn", "predict"), ("topicgcn", "evaluate"), ("topicgcn", "explain"), ("topicgcn", "graph"), ("corpus", "info"), ("embed",), ("bench", "topics"), ("demo",)]
 HEAVY = "torch transformers datasets fastai sklearn pandas matplotlib plotly gensim".split()
 
 
@@ -48,7 +48,7 @@ def mistake(say, tmp_path):
 # --- help ------------------------------------------------------------------------------------------
 
 def test_help_and_version_load_nothing_heavy():
-    for argv in (["--help"], ["--version"], ["theta", "fit", "--help"]):
+    for argv in (["--help"], ["--version"], ["theta", "fit", "--help"], ["topicgcn", "fit", "--help"]):
         code = f"import sys\nfrom textlab.cli import run\nstatus = run({argv})\nprint(status, [m for m in {HEAVY} if m in sys.modules])"
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=QUIET)
         assert said.stdout.splitlines()[-1] == "0 []" and said.stderr == "", said.stdout[-300:] + said.stderr
@@ -63,7 +63,7 @@ def test_help_teaches(say, command):
 
 
 def test_groups_print_their_help(say):
-    for argv in ([], ["theta"], ["corpus"], ["bench"]):
+    for argv in ([], ["theta"], ["topicgcn"], ["corpus"], ["bench"]):
         status, out, err = say(*argv)
         assert (status, err) == (0, "") and "Usage: textlab" in out
 
@@ -88,10 +88,13 @@ def test_every_option_has_both_spellings(command):
 
 def test_defaults_are_those_of_the_estimator():
     import inspect
-    from textlab.cli import MODEL, theta_fit
+    from textlab.cli import GCN, MODEL, theta_fit, topicgcn_fit
     from textlab.theta.topics import TopicModel
+    from textlab.topicgcn.gcn import TopicGCN
     here, there = inspect.signature(theta_fit).parameters, inspect.signature(TopicModel).parameters
     assert {n: here[n].default for n in MODEL} == {n: there[n].default for n in MODEL}
+    here, there = inspect.signature(topicgcn_fit).parameters, inspect.signature(TopicGCN).parameters
+    assert {n: here[n].default for n in GCN} == {n: p.default for n, p in there.items()}   # every argument is an option
 
 
 # --- the whole way, once ---------------------------------------------------------------------------

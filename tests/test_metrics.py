@@ -1,6 +1,6 @@
 """Properties of the metrics for whatever input hypothesis thinks of, and their agreement with the libraries of record."""
 import itertools
-import numpy as np, pytest, scipy.sparse as sp
+import ir_measures, numpy as np, pytest, scipy.sparse as sp
 import sklearn.manifold
 from gensim.corpora import Dictionary
 from gensim.models import CoherenceModel
@@ -187,6 +187,28 @@ def test_ndcg_equals_scikit_learn(seed, k):
     gain[:, 0] += 1
     ranked, truth = (-score).argsort(axis=1), [dict(enumerate(g)) for g in gain.tolist()]
     assert ndcg_at_k(ranked, truth, k=k) == pytest.approx(ndcg_score(gain, score, k=k))
+
+graded = st.lists(st.tuples(st.lists(st.integers(0, 15), unique=True, max_size=14),
+                            st.dictionaries(st.integers(0, 15), st.integers(-1, 3), min_size=1, max_size=9).filter(lambda g: max(g.values()) > 0)), min_size=1, max_size=5)
+
+def by_ir_measures(ranked, relevant, names):
+    "What the library of record says of each question: {name: [Q]}; a question without an answer list counts 0"
+    qrels = [ir_measures.Qrel(f'q{q}', f'd{d}', g) for q, truth in enumerate(relevant) for d, g in truth.items()]
+    run = [ir_measures.ScoredDoc(f'q{q}', f'd{d}', 100. - i) for q, answers in enumerate(ranked) for i, d in enumerate(answers)]
+    values = {name: np.zeros(len(ranked)) for name in names}
+    measures = {ir_measures.parse_measure(name): name for name in names}
+    for m in ir_measures.iter_calc(list(measures), qrels, run): values[measures[m.measure]][int(m.query_id[1:])] = m.value
+    return values
+
+@given(graded, st.integers(1, 16), st.booleans())
+def test_retrieval_equals_ir_measures(pairs, k, binary):
+    ranked, relevant = map(list, zip(*pairs))
+    if binary: relevant = [{d: 1 for d, g in truth.items() if g > 0} for truth in relevant]
+    theirs = by_ir_measures(ranked, relevant, [f'R@{k}', f'P@{k}', f'RR@{k}', 'RR', f'nDCG@{k}'])
+    given_ = [set(truth) for truth in relevant] if binary else relevant       # sets of ids and {id: grade} are read alike
+    ours = {f'R@{k}': recall_at_k(ranked, given_, k, per_query=True), f'P@{k}': precision_at_k(ranked, given_, k, per_query=True),
+            f'RR@{k}': mrr(ranked, given_, k, per_query=True), 'RR': mrr(ranked, given_, None, per_query=True), f'nDCG@{k}': ndcg_at_k(ranked, given_, k, per_query=True)}
+    for name in theirs: np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9, err_msg=name)
 
 def test_bootstrap_covers():
     "About 95 of 100 intervals hold the true mean, and the same seed gives the same interval"

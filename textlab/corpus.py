@@ -12,7 +12,7 @@ __all__ = ['Rows', 'READERS', 'BUILTIN', 'END_OF_PROSE', 'MARKUP_LINE', 'QUOTE_S
            'builtin_wiki_passages', 'Inert', 'PlainUnpickler', 'plain_pickle', 'strip_post', 'builtin_newsgroups',
            'builtin', 'HubCorpus', 'data_folder', 'shadow', 'offline', 'hub_problem', 'hub_dataset', 'join_splits',
            'find_source', 'table_of', 'is_saved', 'read_file', 'stream_dataset', 'load_corpus', 'corpus_info',
-           'corpus_fingerprint']
+           'corpus_fingerprint', 'grades', 'read_queries', 'check_relevant']
 
 # %% ../nbs/02_corpus.ipynb #fbf80045
 import bz2, codecs, contextlib, csv, difflib, glob, gzip, io, json, os, re, warnings, zlib
@@ -751,3 +751,59 @@ def corpus_fingerprint(
     "SHA-256 of the ids and texts of a corpus, in order"
     if not isinstance(ds, Dataset): raise CorpusError(f"a fingerprint needs the whole corpus, not {type(ds).__name__}; load it without streaming")
     return fingerprint(*(part for batch in ds.select_columns(['id', 'text']).iter(10_000) for part in (batch['id'], batch['text'])))
+
+# %% ../nbs/02_corpus.ipynb #9bd1f543
+def grades(
+    relevant: object, # an id, a list of ids, or {id: grade}
+    place: str, # where it stands, for the message
+) -> dict[str, float]: # document id -> grade; 0: not relevant
+    "Who answers a question, and how well"
+    if isinstance(relevant, (str, int)) and not isinstance(relevant, bool): relevant = [relevant]
+    if not isinstance(relevant, (dict, list, tuple, set)): raise CorpusError(f"{place}, column 'relevant': expected a list of ids or {{id: grade}}, got {type(relevant).__name__} ({relevant!r:.40})")
+    given = {as_text(k): 1. if not isinstance(relevant, dict) else relevant[k] for k in relevant if not missing(k)}
+    for name, grade in given.items():
+        if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 <= grade < float('inf'):
+            raise CorpusError(f"{place}, column 'relevant': the grade of {name!r} is {grade!r:.40}; expected a number from 0")
+    return {name: float(grade) for name, grade in given.items()}
+
+def read_queries(
+    source: 'str | os.PathLike | Sequence[dict]', # a .jsonl(.gz), .json or .parquet file, a name under TEXTLAB_DATA, or records
+) -> list[dict]: # one a question: id, text, relevant {document id: grade}
+    "Questions with what answers them, or a `CorpusError` naming file and row"
+    path = (shadow(source) or Path(source).expanduser()) if isinstance(source, str) else Path(source) if isinstance(source, os.PathLike) else None
+    if path is not None and path.is_dir(): raise CorpusError(f"{path} is a folder; name the file with the questions")
+    unit = 'line' if path and reader_of(path) is read_jsonl else 'row'
+    queries, first = [], {}
+    for n, row in numbered_records(source, 'queries') if path is None else reader_of(path)(path):
+        place = f"{path or 'queries'}, {unit} {n}"
+        text, name = row.get('text'), id_of(row['id'], place) if 'id' in row else str(len(queries))
+        if not isinstance(text, str) or not text.strip(): raise CorpusError(f"{place}, column 'text': the question is empty" if text is None or isinstance(text, str) else f"{place}, column 'text': expected text, got {type(text).__name__} ({text!r:.40})")
+        if name in first: raise CorpusError(f"{place}, column 'id': {name!r} was already used in {first[name]}; ids must be unique")
+        if 'relevant' not in row: raise CorpusError(f"{place}: no 'relevant', only {', '.join(row)}; give the ids that answer the question")
+        first[name] = f'{unit} {n}'
+        queries.append({'id': name, 'text': text, 'relevant': grades(row['relevant'], place)})
+    if not queries: raise CorpusError(f"{path or 'queries'}: holds no questions")
+    return queries
+
+# %% ../nbs/02_corpus.ipynb #35a0e0ed
+def check_relevant(
+    queries: Sequence[dict], # what `read_queries` gave
+    ids: Iterable[str], # of the corpus
+    *,
+    unknown: str = 'error', # what to do about answers that are not in the corpus: 'error', or 'drop' them with one warning
+    name: str = 'queries', # where the questions came from, for the message
+) -> list[dict]: # the questions that something in the corpus answers, with answers in the corpus only
+    "Do the answers exist? A `CorpusError` names file, row and id of one that does not"
+    check_choice(unknown, ('error', 'drop'), 'unknown')
+    known, kept, dropped = set(ids), [], 0
+    for i, query in enumerate(queries):
+        place = f"{name}, row {i} (query {query['id']!r})"
+        lost = [d for d, grade in query['relevant'].items() if grade > 0 and d not in known]
+        if lost and unknown == 'error': raise CorpusError(f"{place}: the relevant {lost[0]!r} is not in the corpus; is it the right corpus? unknown='drop' leaves such answers out")
+        found = {d: grade for d, grade in query['relevant'].items() if d in known}
+        if any(grade > 0 for grade in found.values()): kept.append(query | {'relevant': found})
+        elif not lost: raise CorpusError(f"{place}: nothing is relevant; leave out questions without an answer")
+        dropped += len(lost)
+    if not kept: raise CorpusError(f"{name}: no question has an answer in the corpus; is it the right corpus?")
+    if dropped: warnings.warn(f"{name}: {dropped:,} relevant ids are not in the corpus and were left out; questions left out with them: {len(queries) - len(kept):,}", stacklevel=2)
+    return kept

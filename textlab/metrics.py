@@ -361,7 +361,7 @@ def evaluate_topics(
             row['accuracy'] = theta_accuracy(theta_train, labels_train, theta_test, labels_test)
     return row | dict(effective_topics=effective_topics(theta_test))
 
-# %% ../nbs/06_metrics.ipynb #426f9e8c
+# %% ../nbs/06_metrics.ipynb #413147ac
 def judge(
     ranked: Sequence[Sequence[Hashable]], # Q ranked lists of ids, best first
     relevant: Sequence[Collection[Hashable] | dict | Hashable], # per question: the relevant ids, or {id: gain}, or one id
@@ -371,7 +371,8 @@ def judge(
     if len(ranked) != len(relevant): raise ConfigError(f"{len(ranked):,} ranked lists for {len(relevant):,} sets of relevant ids")
     if not len(ranked): raise ConfigError("there is no question to judge")
     if k is not None: check_number(k, 'k', low=1, integer=True)
-    truth = [r if isinstance(r, dict) else dict.fromkeys(r, 1.) if isinstance(r, Iterable) and not isinstance(r, str) else {r: 1.} for r in relevant]
+    graded = [r if isinstance(r, dict) else dict.fromkeys(r, 1.) if isinstance(r, Iterable) and not isinstance(r, str) else {r: 1.} for r in relevant]
+    truth = [{d: max(g, 0.) for d, g in r.items()} for r in graded] # a negative grade (TREC's junk) is not relevant
     rows = []
     for q, (answers, gain) in enumerate(zip(ranked, truth)):
         if isinstance(answers, str) or not isinstance(answers, Iterable): raise ConfigError(f"ranked[{q}] is a single id; give a list of ids per question (and wrap a single question in a list)")

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['LIGHT', 'DARK', 'BASE', 'PARTS', 'CSS', 'MEANING', 'LOSSES', 'Chapter', 'esc', 'page', 'write_report', 'cell',
            'figure', 'curves', 'topic_card', 'topic_cards', 'tree', 'metrics_table', 'kmeans_row', 'theta_row',
-           'compare', 'map_chapters', 'training_chapter', 'tree_chapter', 'next_chapter', 'demo_corpus', 'part',
-           'theta_demo', 'demo_chapters']
+           'compare', 'map_chapters', 'training_chapter', 'tree_chapter', 'next_chapter', 'Classified', 'classify',
+           'class_sizes', 'accuracy_table', 'class_table', 'why_bars', 'shown_post', 'classify_chapter', 'demo_corpus',
+           'part', 'demo', 'classification_summary', 'demo_chapters']
 
-# %% ../nbs/61_report.ipynb #764527c3
+# %% ../nbs/61_report.ipynb #a40aa335
 import html, time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from datasets import Dataset
 from plotly.offline import get_plotlyjs
 from scipy.cluster.hierarchy import dendrogram
 from sklearn.cluster import KMeans
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.svm import LinearSVC
 from . import __version__
 from .core import ConfigError, atomic_write_text, log
 from .corpus import load_corpus
 from .embed import embed, load_embedder
-from .metrics import evaluate_topics
+from .metrics import classification_report, evaluate_topics
 from .plots import COLORS, INK, map_2d, palette, plot_map, plot_topic_map, shorten
 from .theta.topics import TopicModel
+from .topicgcn.gcn import Explanation, TopicGCN
 from .vocab import c_tfidf, class_counts, top_words
 
 # %% ../nbs/61_report.ipynb #a409481d
@@ -60,7 +64,7 @@ nav div { max-width: 1080px; margin: 0 auto; padding: 0 20px; display: flex; gap
 nav a { padding: 10px 0; color: var(--soft); text-decoration: none; font-size: .93rem } nav a:hover { color: var(--ink) }
 """
 
-# %% ../nbs/61_report.ipynb #e29ec75a
+# %% ../nbs/61_report.ipynb #655de4ed
 PARTS = """
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); gap: 12px; margin: 26px 0 0; padding: 0 }
 .facts div, .card, figure, pre, .wide { background: var(--card); border: 1px solid var(--line); border-radius: 10px }
@@ -74,10 +78,13 @@ figure { margin: 14px 0 0; padding: 12px; overflow: hidden } .row { display: gri
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums } th, td { padding: 9px 14px; text-align: left; border-top: 1px solid var(--line); vertical-align: top }
 thead th { border-top: 0; color: var(--soft); font-weight: 500 } td.n, th.n { text-align: right; white-space: nowrap } td.best { font-weight: 700 } td.say { color: var(--soft); min-width: 16em }
 pre { padding: 14px 16px; overflow-x: auto; font: .88rem/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace } figure:not(.crowded) .js-plotly-plot text { fill: var(--soft) !important } svg.tree { width: 100%; min-width: 560px; max-width: 760px; height: auto; display: block } svg.tree text { font: 13px system-ui, sans-serif; fill: var(--ink) }
-footer { color: var(--soft); font-size: .88rem; padding-top: 40px; padding-bottom: 60px }
+.why { list-style: none; margin: 14px 0 0; padding: 0; font-size: .92rem } .why li { display: grid; grid-template-columns: minmax(9em, 17em) 1fr 4em; gap: 12px; align-items: center; padding: 2px 0 } .why span { overflow-wrap: anywhere } .why b { font-weight: 500; text-align: right; font-variant-numeric: tabular-nums }
+.why div { position: relative; height: 14px; border-left: 1px solid transparent; background: linear-gradient(var(--line), var(--line)) 50% 0 / 1px 100% no-repeat } .why i { position: absolute; top: 1px; bottom: 1px; background: var(--hue); border-radius: 3px }
+blockquote { margin: 0; color: var(--soft); overflow-wrap: anywhere } figure iframe { display: block; width: 100%; height: 620px; border: 0; border-radius: 6px } .key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin: 0 5px 0 12px; background: var(--hue) } section > h3 { margin: 30px 0 8px } footer { color: var(--soft); font-size: .88rem; padding-top: 40px; padding-bottom: 60px }
 @media (max-width: 600px) { header { padding-top: 28px } .cards { grid-template-columns: 1fr } .facts { grid-template-columns: 1fr 1fr } figure { padding: 6px } .crowded .annotation { display: none }
   .measures { font-size: .84rem } .measures tr { display: grid; grid-template-columns: 1.5fr repeat(var(--n), 1fr) } .measures th:last-child { display: none } .measures td.say { grid-column: 1 / -1; border: 0; padding-top: 0 } .measures td, .measures th { padding: 8px 10px; overflow-wrap: anywhere; white-space: normal } }
-@media (prefers-color-scheme: dark) { .words i { opacity: .5 } .words i, .crowded .scatterlayer, svg.tree rect { filter: brightness(1.35) } }
+@media (max-width: 600px) { .why li { grid-template-columns: 1fr 1fr 3.4em; gap: 8px } figure iframe { height: 78vh } }
+@media (prefers-color-scheme: dark) { .words i { opacity: .5 } .words i, .why i, .key i, .crowded .scatterlayer, svg.tree rect { filter: brightness(1.35) } }
 @media print { nav { display: none } .card, figure { break-inside: avoid } }
 """
 CSS = f":root {{ color-scheme: light dark; {LIGHT} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}\n{BASE}{PARTS}"
@@ -262,7 +269,7 @@ def map_chapters(
     return [Chapter('Map of topics', figure(topics, 'topics', 'Area: share of the text. Place: where its documents are on the map below. Hover or tap for its name.', crowded=True)),
             Chapter('Map of documents', figure(documents, 'documents', f'{len(xy):,} documents, placed by their embeddings alone and coloured by their main topic. Hover to read, drag to move, use the buttons to zoom.', crowded=True))]
 
-# %% ../nbs/61_report.ipynb #689105c7
+# %% ../nbs/61_report.ipynb #9b2fabff
 LOSSES = [('loss', {'train_loss': 'training', 'valid_loss': 'validation'}), ('reconstruction: nats a document', {'train_reconstruction': 'training', 'valid_reconstruction': 'validation'}),
           ('KL to the prior: nats a document', {'train_kl': 'training', 'valid_kl': 'validation'})]
 
@@ -281,8 +288,89 @@ def next_chapter() -> Chapter:
     "Commands for one's own texts"
     steps = [('Topics of your own table: a CSV with a column of texts', 'textlab theta fit mine.csv --text body --out model'), ('Look at them', 'textlab theta topics model --topic 3'),
              ('Read new documents', 'textlab theta transform model new.csv --text body --out topics.csv'), ('Guide the topics by labels you have', 'textlab theta fit mine.csv --text body --label kind --mode supervised --out model'),
-             ('Measure', 'textlab theta evaluate model test.csv --text body --label kind'), ('Every option, with its default', 'textlab theta fit --help')]
-    return Chapter('What to do next', ''.join(f'<p>{esc(what)}</p><pre>{esc(line)}</pre>' for what, line in steps), 'The same on your own texts, from the command line; the notebooks explain each step.')
+             ('Measure', 'textlab theta evaluate model test.csv --text body --label kind'),
+             ('Learn to tell kinds apart, and ask why', 'textlab topicgcn fit mine.csv --text body --label kind --out judge\ntextlab topicgcn explain judge --text "…"'), ('Every option, with its default', 'textlab theta fit --help')]
+    return Chapter('What to do next', ''.join(f'<p>{esc(what)}</p><pre>{html.escape(line)}</pre>' for what, line in steps), 'The same on your own texts, from the command line; the notebooks explain each step.')
+
+# %% ../nbs/61_report.ipynb #987c644f
+@dataclass
+class Classified:
+    "A classifier with the documents it is judged on, and what stands beside it"
+    model: TopicGCN           # fitted on the other documents
+    test: Dataset             # N held-out documents with labels
+    report: dict              # accuracy, macro_f1, per_class, …
+    rows: dict[str, dict]     # system -> accuracy, macro_f1
+    seconds: float            # of the fit
+    num_train: int            # documents learned from
+
+def classify(
+    corpus: Dataset, # documents with labels
+    seed: int = 42, # of the classifier
+    num_topics: int = 15, # of the graph
+    epochs: int = 40, # passes at most; few, for a demo
+) -> Classified:
+    "Hold out every fourth document of each class, fit on the rest, compare"
+    rows = np.sort(np.concatenate([np.flatnonzero(np.array(corpus['label']) == c)[::4] for c in class_sizes(corpus)]))
+    train, test = corpus.select(np.setdiff1d(np.arange(len(corpus)), rows)), corpus.select(rows)
+    began = time.perf_counter()
+    model = TopicGCN(num_topics, epochs=epochs, seed=seed).fit(train)
+    seconds, report = time.perf_counter() - began, model.evaluate(test)
+    words, y, counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), test['label'][:], class_sizes(train)
+    svc = LinearSVC().fit(words.fit_transform(train['text']), train['label'][:])
+    others = {'TF-IDF (1, 2) + LinearSVC': list(svc.predict(words.transform(test['text']))), 'always the most frequent class': [max(counts, key=counts.get)]*len(y)}
+    beside = {'TopicGCN': report} | {name: classification_report(y, guess) for name, guess in others.items()}
+    return Classified(model, test, report, {name: {k: r[k] for k in ('accuracy', 'macro_f1')} for name, r in beside.items()}, seconds, len(train))
+
+def class_sizes(corpus: Dataset) -> dict[str, int]:
+    "Documents of each class"
+    labels = corpus['label'][:]
+    return {c: labels.count(c) for c in sorted(set(labels))}
+
+# %% ../nbs/61_report.ipynb #0cff0334
+def accuracy_table(judged: Classified) -> str:
+    "Accuracy of the classifier and of those beside it, as HTML"
+    best, n = (max(r[k] for r in judged.rows.values()) for k in ('accuracy', 'macro_f1')), len(judged.test)
+    best = list(best)
+    lines = ''.join(f"<tr><td>{esc(name)}</td>{''.join(cell(r[k], r[k] >= b - 5e-4) for k, b in zip(('accuracy', 'macro_f1'), best))}<td class=n>± {(r['accuracy']*(1 - r['accuracy'])/n)**.5:.3f}</td></tr>" for name, r in judged.rows.items())
+    return f'<div class="wide"><table><thead><tr><th>system</th><th class=n>accuracy</th><th class=n>macro F1</th><th class=n>standard error of the accuracy</th></tr></thead><tbody>{lines}</tbody></table></div>'
+
+def class_table(report: dict) -> str:
+    "Precision, recall and F1 of each class, as HTML"
+    lines = ''.join(f"<tr><td>{esc(name)}</td>{''.join(cell(r[k]) for k in ('precision', 'recall', 'f1', 'support'))}</tr>" for name, r in report['per_class'].items())
+    return f'<div class="wide"><table><thead><tr><th>class</th><th class=n>precision</th><th class=n>recall</th><th class=n>F1</th><th class=n>documents</th></tr></thead><tbody>{lines}</tbody></table></div>'
+
+# %% ../nbs/61_report.ipynb #6958ec6a
+def why_bars(
+    why: Explanation, # from `TopicGCN.explain`
+    words: int = 5, # shown on either side
+    topics: int = 3, # shown on either side
+) -> str: # HTML
+    "What spoke for a class and what against it, as bars"
+    both = lambda parts, n: sorted([p for sign in (1, -1) for p in [q for q in parts if sign*q[1] > .005][:n]], key=lambda p: -p[1])  # strongest of either side
+    parts = both([(word, v, COLORS[0]) for word, v in why.words], words) + both([('topic: ' + ' '.join(t['words'][:4]), t['contribution'], COLORS[1]) for t in why.topics], topics)
+    top = max((abs(v) for _, v, _ in parts), default=1.) or 1.
+    bar = lambda v: f"{'left' if v >= 0 else 'right'}:50%;width:{50*abs(v)/top:.1f}%"
+    lines = ''.join(f'<li><span>{esc(name, 60)}</span><div><i style="--hue:{color};{bar(v)}"></i></div><b>{v:+.2f}</b></li>' for name, v, color in parts)
+    key = f'<p class="soft key">← against<i style="--hue:{COLORS[0]}"></i>words and pairs of words<i style="--hue:{COLORS[1]}"></i>topics of the graph &nbsp; for →</p>'
+    return f'{key}<ul class="why">{lines or "<li>no word of this text is known</li>"}</ul>'
+
+def shown_post(judged: Classified) -> int:
+    "A held-out document to explain: judged right, without addresses, neither short nor long, and not beyond doubt"
+    p, labels, texts = judged.model.decide(judged.test)[0], judged.test['label'][:], judged.test['text'][:]
+    right, p = [judged.model.classes_[c] == label for c, label in zip(p.argmax(1), labels)], p.max(1)
+    fit = [i for i, text in enumerate(texts) if right[i] and 40 <= len(text.split()) <= 120 and '@' not in text]
+    return min(fit or range(len(labels)), key=lambda i: abs(p[i] - .8))
+
+# %% ../nbs/61_report.ipynb #c71a34fc
+def classify_chapter(judged: Classified) -> Chapter:
+    "How a classifier on the topic graph did, its graph, and one decision explained"
+    model, stats, text = judged.model, judged.model.graph_.stats(), judged.test['text'][shown_post(judged)]
+    why, names = model.explain(text, n=60), ' and '.join(model.classes_)
+    note = f'<p class="soft">{judged.num_train} postings to learn from ({judged.seconds:.1f} s), {len(judged.test)} held out: too few to tell apart two rows that differ by less than some ten points. Larger corpora are in the benchmark of the documentation.</p>'
+    graph = f'<figure><iframe srcdoc="{html.escape(model.graph_page(title=names))}" title="topic graph" loading="lazy"></iframe><figcaption>{stats["topics"]} topics and {stats["documents"]} postings. A bubble is a topic, in the colours of the classes that its postings belong to; lines join similar topics. Choose a bubble to read its words and postings.</figcaption></figure>'
+    shown = f'<figure><blockquote>{esc(text, 420)}</blockquote>{why_bars(why)}<figcaption>Judged: {esc(why.label)}, with probability {why.probability:.2f}, and right. Each bar is a part of the score, and all parts together are the score; shown are the largest of either side.</figcaption></figure>'
+    body = f'{accuracy_table(judged)}{note}<h3>Class by class</h3>{class_table(judged.report)}<h3>The graph</h3>{graph}<h3>Why this class?</h3>{shown}'
+    return Chapter('Classification', body, f'TopicGCN joins documents to their topics, and topics to similar topics, and learns on this graph which documents belong to which class. Here: the newsgroups {names}.')
 
 # %% ../nbs/61_report.ipynb #33396702
 def demo_corpus(
@@ -298,16 +386,16 @@ def part(corpus: Dataset, vectors: np.ndarray, rows: np.ndarray) -> tuple[Datase
     "Some rows of a corpus with their vectors"
     return corpus.select(np.flatnonzero(rows)), np.ascontiguousarray(vectors[rows])
 
-# %% ../nbs/61_report.ipynb #6e6c6d7e
-def theta_demo(
+# %% ../nbs/61_report.ipynb #852a5789
+def demo(
     out: str | Path = 'report', # folder for index.html
     *,
     seed: int = 42, # of everything
     every: int = 3, # take one passage in so many; more: faster
     num_topics: int = 30, # of some hundred articles
     vectors: np.ndarray | None = None, # [N, E] of those passages; None: embedded with MiniLM
-) -> dict: # report, documents, num_topics, seconds, metrics, model
-    "Topics of a built-in corpus, measured and shown in a report"
+) -> dict: # report, documents, num_topics, seconds, metrics, classification, model
+    "Topics of a built-in corpus and a classifier of another, measured and shown in a report"
     began = time.perf_counter()
     corpus, held_out = demo_corpus(every=every)
     if vectors is None:
@@ -319,13 +407,19 @@ def theta_demo(
     model = TopicModel(num_topics, embedder='minilm', seed=seed).fit(*train)
     fit_seconds = time.perf_counter() - start
     log('measuring'); metrics = compare(model, train, test)
+    log('learning to tell two newsgroups apart'); judged = classify(load_corpus('newsgroups-mini'), seed)
     log('drawing')
-    chapters = demo_chapters(model, train, metrics)
+    *chapters, last = demo_chapters(model, train, metrics)
+    chapters += [classify_chapter(judged), last]
     seconds = time.perf_counter() - began
     facts = {'documents': f'{len(corpus):,}', 'words': f"{sum(len(t.split()) for t in corpus['text']):,}", 'topics': str(model.theta_.shape[1]), 'to fit': f'{fit_seconds:.1f} s', 'in all': f'{seconds:.0f} s'}
-    lead = 'Passages of 105 Wikipedia articles, read by MiniLM and sorted into topics by THETA, a neural topic model. Nothing was said about what the articles are about.'
+    lead = 'Passages of 105 Wikipedia articles, read by MiniLM and sorted into topics by THETA, a neural topic model. Nothing was said about what the articles are about. In the last chapter but one, a classifier on a graph of topics tells two newsgroups apart, and says why.'
     report = write_report(chapters, out, f'{model.theta_.shape[1]} topics in {len(corpus):,} passages', lead, facts)
-    return dict(report=str(report), documents=len(corpus), num_topics=model.theta_.shape[1], seconds=seconds, fit_seconds=fit_seconds, metrics=metrics, model=model)
+    return dict(report=str(report), documents=len(corpus), num_topics=model.theta_.shape[1], seconds=seconds, fit_seconds=fit_seconds, metrics=metrics, classification=classification_summary(judged), model=model)
+
+def classification_summary(judged: Classified) -> dict:
+    "What the chapter of TopicGCN shows, as numbers"
+    return dict(corpus='newsgroups-mini', train=judged.num_train, test=len(judged.test), fit_seconds=judged.seconds, systems=judged.rows, per_class=judged.report['per_class'], graph=judged.model.graph_.stats())
 
 # %% ../nbs/61_report.ipynb #bc30fd67
 def demo_chapters(

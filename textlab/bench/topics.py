@@ -373,16 +373,17 @@ def run_one(
     row |= evaluate_topics(fit.words, theta_test, test.labels, texts, np.asarray(fit.theta), train.labels)
     return row | {'words': [w[:10] for w in fit.words]}
 
-# %% ../../nbs/70_bench.topics.ipynb #cdba39d6
+# %% ../../nbs/70_bench.topics.ipynb #0aed0b17
 def apart(
     function: str, # of this module, with a dict of plain values as its result
     *args, # plain values
     threads: int = 1, # of the numerical libraries
     timeout: float | None = None, # seconds, then the run is stopped
     name: str = '', # of the run, for messages
+    module: str = 'textlab.bench.topics', # where the function is
 ) -> dict: # what the function returned
-    "Call a function of this page in a fresh process"
-    code = f"import json, sys; from textlab.bench.topics import {function}; row = {function}(*json.loads(sys.argv[1])); print('\\n' + json.dumps(row))"
+    "Call a function of a benchmark's page in a fresh process"
+    code = f"import json, sys; from {module} import {function}; row = {function}(*json.loads(sys.argv[1])); print('\\n' + json.dumps(row))"
     env = {**os.environ, 'TOKENIZERS_PARALLELISM': 'false', **{k: str(threads) for k in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMBA_NUM_THREADS')}}
     try: done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code, json.dumps(args)], capture_output=True, text=True, env=env, timeout=timeout)
     except subprocess.TimeoutExpired: raise TextlabError(f"{name or function}: not done after {timeout:g} s") from None

@@ -1,0 +1,4 @@
+"""TopicGCN: classify documents on a document–topic–topic graph"""
+from textlab.topicgcn.topics import LDA, TopicSpace, topic_embeddings, topic_similarity, word_vectors
+from textlab.topicgcn.graph import (GraphBlocks, TopicGraph, build_graph, doc_rows, doc_topic_edges, graph_html, normalize, plot_graph,
+                                    topic_topic_edges)
