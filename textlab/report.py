@@ -292,7 +292,7 @@ def next_chapter() -> Chapter:
              ('Learn to tell kinds apart, and ask why', 'textlab topicgcn fit mine.csv --text body --label kind --out judge\ntextlab topicgcn explain judge --text "…"'), ('Every option, with its default', 'textlab theta fit --help')]
     return Chapter('What to do next', ''.join(f'<p>{esc(what)}</p><pre>{html.escape(line)}</pre>' for what, line in steps), 'The same on your own texts, from the command line; the notebooks explain each step.')
 
-# %% ../nbs/61_report.ipynb #987c644f
+# %% ../nbs/61_report.ipynb #f5b4071d
 @dataclass
 class Classified:
     "A classifier with the documents it is judged on, and what stands beside it"
@@ -306,14 +306,14 @@ class Classified:
 def classify(
     corpus: Dataset, # documents with labels
     seed: int = 42, # of the classifier
-    num_topics: int = 15, # of the graph
+    num_topics: int = 8, # of the graph
     epochs: int = 40, # passes at most; few, for a demo
 ) -> Classified:
     "Hold out every fourth document of each class, fit on the rest, compare"
     rows = np.sort(np.concatenate([np.flatnonzero(np.array(corpus['label']) == c)[::4] for c in class_sizes(corpus)]))
     train, test = corpus.select(np.setdiff1d(np.arange(len(corpus)), rows)), corpus.select(rows)
     began = time.perf_counter()
-    model = TopicGCN(num_topics, epochs=epochs, seed=seed).fit(train)
+    model = TopicGCN(num_topics, min_df=4, epochs=epochs, seed=seed).fit(train)
     seconds, report = time.perf_counter() - began, model.evaluate(test)
     words, y, counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), test['label'][:], class_sizes(train)
     svc = LinearSVC().fit(words.fit_transform(train['text']), train['label'][:])
@@ -361,13 +361,13 @@ def shown_post(judged: Classified) -> int:
     fit = [i for i, text in enumerate(texts) if right[i] and 40 <= len(text.split()) <= 120 and '@' not in text]
     return min(fit or range(len(labels)), key=lambda i: abs(p[i] - .8))
 
-# %% ../nbs/61_report.ipynb #c71a34fc
+# %% ../nbs/61_report.ipynb #af98f546
 def classify_chapter(judged: Classified) -> Chapter:
     "How a classifier on the topic graph did, its graph, and one decision explained"
     model, stats, text = judged.model, judged.model.graph_.stats(), judged.test['text'][shown_post(judged)]
     why, names = model.explain(text, n=60), ' and '.join(model.classes_)
     note = f'<p class="soft">{judged.num_train} postings to learn from ({judged.seconds:.1f} s), {len(judged.test)} held out: too few to tell apart two rows that differ by less than some ten points. Larger corpora are in the benchmark of the documentation.</p>'
-    graph = f'<figure><iframe srcdoc="{html.escape(model.graph_page(title=names))}" title="topic graph" loading="lazy"></iframe><figcaption>{stats["topics"]} topics and {stats["documents"]} postings. A bubble is a topic, in the colours of the classes that its postings belong to; lines join similar topics. Choose a bubble to read its words and postings.</figcaption></figure>'
+    graph = f'<figure><iframe srcdoc="{html.escape(model.graph_page(title=names))}" title="topic graph" loading="lazy"></iframe><figcaption>{stats["topics"]} topics and {stats["documents"]} postings. A bubble is a topic, in the colours of the classes that its postings belong to; lines join similar topics. Topics learned from so few short postings are mixed: hardly one belongs to one class alone. Choose a bubble to read its words and postings.</figcaption></figure>'
     shown = f'<figure><blockquote>{esc(text, 420)}</blockquote>{why_bars(why)}<figcaption>Judged: {esc(why.label)}, with probability {why.probability:.2f}, and right. Each bar is a part of the score, and all parts together are the score; shown are the largest of either side.</figcaption></figure>'
     body = f'{accuracy_table(judged)}{note}<h3>Class by class</h3>{class_table(judged.report)}<h3>The graph</h3>{graph}<h3>Why this class?</h3>{shown}'
     return Chapter('Classification', body, f'TopicGCN joins documents to their topics, and topics to similar topics, and learns on this graph which documents belong to which class. Here: the newsgroups {names}.')

@@ -87,6 +87,7 @@ def bags(
     starts = np.searchsorted(keys, np.arange(len(documents))*len(self))
     return starts, keys % max(1, len(self)), counts.astype(np.float32)
 
+# %% ../../nbs/34_lm.encoder.ipynb #864d993b
 @patch(cls_method=True)
 def learn(
     cls: Terms,
@@ -253,7 +254,7 @@ class RandomProjection(EncoderNetwork):
         self.table.data = torch.from_numpy(signs)
         self.requires_grad_(False)
 
-# %% ../../nbs/34_lm.encoder.ipynb #eb242a9a
+# %% ../../nbs/34_lm.encoder.ipynb #fa1e7408
 ARGUMENTS = ['vocab_size', 'dim', 'fixed_dim', 'fixed_weight', 'blocks', 'prefix', 'prefix_weight', 'budget', 'saturation', 'idf_power', 'min_words', 'max_words', 'rarity',
              'hide', 'word_dropout', 'temperature', 'batch_size', 'epochs', 'learning_rate', 'seed']
 
@@ -285,18 +286,20 @@ class DocumentEncoder(Artifact):
         seed: int = 42, # of tables, orders and questions
     ): store_attr()
 
-    def options(self) -> dict: # every argument, checked
-        "The arguments, or a `ConfigError` naming the one at fault"
-        for name in ('vocab_size', 'dim', 'blocks', 'budget', 'min_words', 'max_words'): check_number(getattr(self, name), name, low=1, integer=True)
-        check_number(self.batch_size, 'batch_size', low=2, integer=True)
-        for name in ('epochs', 'prefix', 'fixed_dim'): check_number(getattr(self, name), name, low=0, integer=True)
-        check_number(self.word_dropout, 'word_dropout', low=0, high=.9); check_number(self.temperature, 'temperature', low=1e-3, high=10)
-        for name in ('saturation', 'prefix_weight', 'fixed_weight', 'idf_power', 'rarity'): check_number(getattr(self, name), name, low=0, high=10)
-        check_number(self.hide, 'hide', low=0, high=1)
-        if self.dim % self.blocks: raise ConfigError(f"dim={self.dim} must be a multiple of blocks={self.blocks}")
-        if self.fixed_dim % 8: raise ConfigError(f"fixed_dim={self.fixed_dim} must be a multiple of 8")
-        if self.min_words > self.max_words: raise ConfigError(f"min_words={self.min_words} is more than max_words={self.max_words}")
-        return {name: getattr(self, name) for name in ARGUMENTS}
+# %% ../../nbs/34_lm.encoder.ipynb #7198d837
+@patch
+def options(self: DocumentEncoder) -> dict: # every argument, checked
+    "The arguments, or a `ConfigError` naming the one at fault"
+    for name in ('vocab_size', 'dim', 'blocks', 'budget', 'min_words', 'max_words'): check_number(getattr(self, name), name, low=1, integer=True)
+    check_number(self.batch_size, 'batch_size', low=2, integer=True)
+    for name in ('epochs', 'prefix', 'fixed_dim'): check_number(getattr(self, name), name, low=0, integer=True)
+    check_number(self.word_dropout, 'word_dropout', low=0, high=.9); check_number(self.temperature, 'temperature', low=1e-3, high=10)
+    for name in ('saturation', 'prefix_weight', 'fixed_weight', 'idf_power', 'rarity'): check_number(getattr(self, name), name, low=0, high=10)
+    check_number(self.hide, 'hide', low=0, high=1)
+    if self.dim % self.blocks: raise ConfigError(f"dim={self.dim} must be a multiple of blocks={self.blocks}")
+    if self.fixed_dim % 8: raise ConfigError(f"fixed_dim={self.fixed_dim} must be a multiple of 8")
+    if self.min_words > self.max_words: raise ConfigError(f"min_words={self.min_words} is more than max_words={self.max_words}")
+    return {name: getattr(self, name) for name in ARGUMENTS}
 
 # %% ../../nbs/34_lm.encoder.ipynb #f1bdf047
 @patch
@@ -326,7 +329,7 @@ def width(self: DocumentEncoder) -> int:
     "E = d + d', numbers a text"
     return self.dim + self.fixed_dim
 
-# %% ../../nbs/34_lm.encoder.ipynb #570eb0d1
+# %% ../../nbs/34_lm.encoder.ipynb #ca87aef2
 @patch
 def loaders(
     self: DocumentEncoder,
@@ -343,6 +346,7 @@ def loaders(
     dls.n_inp = 6
     return dls
 
+# %% ../../nbs/34_lm.encoder.ipynb #2f620940
 @patch
 def fit(
     self: DocumentEncoder,

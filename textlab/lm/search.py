@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CARD', 'MODES', 'HYBRID_WEIGHT', 'as_embedder', 'snippet', 'SearchIndex', 'read_card']
 
-# %% ../../nbs/35_lm.search.ipynb #b780c363
+# %% ../../nbs/35_lm.search.ipynb #7308990a
 import json, re
 from collections.abc import Sequence
 from pathlib import Path

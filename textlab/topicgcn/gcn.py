@@ -66,7 +66,7 @@ class TopicConvolution(nn.Module):
         h = self.dropout(F.relu(self_weight[:, None]*self.doc_in(docs) + to_topics @ first))  # (B, H)
         return self_weight[:, None]*self.out(h) + to_topics @ self.out(h_topics)              # (B, C)
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #aa7fb826
+# %% ../../nbs/22_topicgcn.gcn.ipynb #bdafca38
 class TopicGCNNet(nn.Module):
     "Topic convolution with a direct linear path from words and embedding to the classes"
     def __init__(
@@ -77,7 +77,7 @@ class TopicGCNNet(nn.Module):
         num_classes: int, # C
     ):
         super().__init__()
-        self.convolution, self.bias = convolution, nn.Parameter(torch.zeros(num_classes))
+        self.convolution, self.bias, self.sparse = convolution, nn.Parameter(torch.zeros(num_classes)), True
         self.words, self.embedding = nn.Parameter(torch.zeros(num_words, num_classes)), nn.Parameter(torch.zeros(embedding_dim, num_classes))
 
     def skip(self, words: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor: # [B, C]
@@ -86,7 +86,7 @@ class TopicGCNNet(nn.Module):
         if not len(self.words): return scores
         row, column = words.indices()                                                     # sorted by row
         starts = torch.searchsorted(row, torch.arange(len(embedding), device=row.device)) # where each document's words begin
-        return scores + F.embedding_bag(column, self.words, starts, mode='sum', per_sample_weights=words.values(), sparse=self.training)
+        return scores + F.embedding_bag(column, self.words, starts, mode='sum', per_sample_weights=words.values(), sparse=self.sparse and self.training)
 
     def forward(
         self,
@@ -153,12 +153,13 @@ def fit_temperature(
     nll = lambda log_tau: F.cross_entropy(math.exp(log_tau)*scores, labels).item()
     return math.exp(minimize_scalar(nll, bounds=(-3, 4), method='bounded').x)
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #4f6e461e
+# %% ../../nbs/22_topicgcn.gcn.ipynb #7de31fe1
 FEATURES = ('tfidf', 'theta', 'embedding', 'tfidf+embedding')
 
 class TopicGCN(Artifact):
     "Classifier on a document–topic–topic graph"
     artifact_class = 'textlab.topicgcn.gcn.TopicGCN' # also where the class is defined in a notebook
+    optimizer, skip_loss = staticmethod(sgd_and_adam), SquaredHinge
     def __init__(
         self,
         num_topics: int = 50, # K; the specification's
@@ -180,7 +181,7 @@ class TopicGCN(Artifact):
         lda_passes: int | None = None, # of LDA over the texts; None: 10, or 2 by its online form from 8,000 documents on
         epochs: int | None = None, # passes; None: 12, more on small corpora to make 400 steps; 60 without a direct path
         batch_size: int | None = 64, # documents a step; None: all at once, the full batch
-        learning_rate: float | None = None, # Adam's, of the graph's part; None: .001, .01 without a direct path
+        learning_rate: float | None = None, # Adam's, of the graph's part; None: .005, .01 without a direct path
         patience: int | None = None, # epochs without improvement before training stops; None: a third of `epochs`
         valid_share: float = .1, # labelled documents held out to stop by and to scale probabilities
         refit: bool = True, # then train once more on all of them, for as many epochs
@@ -214,7 +215,7 @@ def check_fitted(self: TopicGCN) -> None:
     "Raise a `ConfigError` before `fit`"
     if not hasattr(self, 'model_'): raise ConfigError("this TopicGCN is not fitted; call fit(corpus), or TopicGCN.load(folder)")
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #3f3be50a
+# %% ../../nbs/22_topicgcn.gcn.ipynb #eaa0415e
 @dataclass
 class Rows:
     "What the network sees of N documents"
@@ -238,12 +239,7 @@ def counts_of(
     columns = [self.words_.index.get(w) for w in topics.words]
     return counts, topics.transform(texts) if None in columns else counts[:, columns]
 
-@patch
-def edges_of(self: TopicGCN, theta: np.ndarray, known: np.ndarray) -> sp.csr_matrix: # [N, K]
-    "Edges to topics; none for documents of which LDA knows no word"
-    return sp.csr_matrix(sp.diags(known.astype(np.float32)) @ doc_topic_edges(theta, self.doc_topic_threshold))
-
-# %% ../../nbs/22_topicgcn.gcn.ipynb #cb011bb1
+# %% ../../nbs/22_topicgcn.gcn.ipynb #bd57b73a
 @patch
 def rows_of(
     self: TopicGCN,
@@ -252,8 +248,9 @@ def rows_of(
 ) -> Rows:
     "Everything the network sees of these documents; each row depends on its own text alone"
     counts, words = self.counts_of(texts)
-    theta, some = self.space_.lda_.transform(words), np.diff(words.indptr) > 0
-    self_weight, to_topics = doc_rows(self.edges_of(theta, some), self.topic_degree_)
+    some = np.diff(words.indptr) > 0
+    theta = self.space_.lda_.transform(words)*some[:, None].astype(np.float32)          # nothing known of topics: no shares, no edges
+    self_weight, to_topics = doc_rows(doc_topic_edges(theta, self.doc_topic_threshold or 1e-9), self.topic_degree_)
     if not self.graph: self_weight, to_topics = np.ones_like(self_weight), to_topics*0
     n, dim = len(texts), self.vector_dim_
     features = sp.csr_matrix((n, 0), dtype=np.float32) if counts is None else tfidf(counts, self.idf_, sublinear=True)
@@ -340,7 +337,7 @@ def fit(
     self.remember(corpus)
     return self
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #20d1b78b
+# %% ../../nbs/22_topicgcn.gcn.ipynb #b9486e4c
 @patch
 def learn_graph(self: TopicGCN, texts: Sequence[str]) -> None:
     "Words, topics and graph of the training texts"
@@ -351,9 +348,8 @@ def learn_graph(self: TopicGCN, texts: Sequence[str]) -> None:
     if 'tfidf' in self.doc_features:
         self.words_ = Vocabulary(self.max_features, min_length=1, stop_words=None, max_ngram=2)
         self.idf_ = idf(self.words_.fit_transform(texts)).astype(np.float32)
-    theta, known = self.space_.theta_, np.diff(self.space_.vocabulary_.transform(texts).indptr) > 0
-    graph = build_graph(theta, self.space_.embeddings_, self.doc_topic_threshold, self.topic_topic_threshold)
-    self.graph_ = TopicGraph(self.edges_of(theta, known), graph.topic_topic, self.doc_topic_threshold)
+    known = np.diff(self.space_.vocabulary_.transform(texts).indptr) > 0
+    self.graph_ = build_graph(self.space_.theta_*known[:, None].astype(np.float32), self.space_.embeddings_, self.doc_topic_threshold or 1e-9, self.topic_topic_threshold)
     blocks = self.graph_.blocks()
     self.topic_degree_, self.topic_topic_ = blocks.topic_degree, blocks.topic_topic.toarray()
     if alone := self.graph_.stats()['isolated_documents']: log(f"note: {alone:,} of {len(texts):,} documents are joined to no topic; they are judged by their own features alone")
@@ -367,10 +363,15 @@ def network(self: TopicGCN) -> TopicGCNNet:
                                    len(self.classes_), self.hidden_dim, self.dropout)
     return TopicGCNNet(convolution, len(self.words_ or ()), self.vector_dim_, len(self.classes_))
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #5ab37198
+# %% ../../nbs/22_topicgcn.gcn.ipynb #495ce1ce
 def skip_and_graph(model: TopicGCNNet) -> list[list[nn.Parameter]]:
     "Two groups: the direct path, and all else"
     return [[model.words, model.embedding], [model.bias, *model.convolution.parameters()]]
+
+@patch
+def step_size(self: TopicGCN, rows: Rows, learn: np.ndarray) -> float:
+    "Learning rate of the direct path: short of where a squared loss would diverge, 10 at most"
+    return min(10., .5/curvature(sp.hstack([rows.words, rows.embedding]).tocsr()[learn]))
 
 @patch
 def train_on(self: TopicGCN, rows: Rows, y: np.ndarray, folder: Path | None, resume: bool, cbs: Sequence) -> None:
@@ -380,7 +381,7 @@ def train_on(self: TopicGCN, rows: Rows, y: np.ndarray, folder: Path | None, res
     learn, held_out = np.flatnonzero((y >= 0) & ~valid), np.flatnonzero(valid)
     direct, size = self.doc_features != 'theta', self.batch_size or len(learn)
     epochs = self.epochs or max(12 if direct else 60, math.ceil(400/math.ceil(len(learn)/size)))
-    self.step_ = min(10., .5/curvature(sp.hstack([rows.words, rows.embedding]).tocsr()[learn])) if direct else 1.
+    self.step_ = self.step_size(rows, learn) if direct else 1.
     key = fingerprint(self.arguments(), rows.words.data, rows.words.indices, rows.embedding, rows.theta, y)
     go = lambda *args, name: self.run(rows, y, *args, folder and folder/name, resume, key, cbs)
     self.history_ = go(learn, held_out, epochs, size, self.patience or max(5, epochs//3), name='search')
@@ -396,9 +397,9 @@ def run(self: TopicGCN, rows: Rows, y: np.ndarray, learn: np.ndarray, held_out: 
     self.model_ = self.network()
     direct = self.doc_features != 'theta'
     dls = tensor_dataloaders(*rows.tables(), y, train_rows=learn, valid_rows=held_out, bs=size, n_inp=5, seed=self.seed)
-    learner = make_learner(dls, self.model_, SquaredHinge() if direct else nn.CrossEntropyLoss(), opt_func=sgd_and_adam, splitter=skip_and_graph)
+    learner = make_learner(dls, self.model_, self.skip_loss() if direct else nn.CrossEntropyLoss(), opt_func=self.optimizer, splitter=skip_and_graph)
     with threads(1):
-        history = train(learner, epochs, [self.step_, self.learning_rate or (1e-3 if direct else 1e-2)], folder=folder, schedule='one_cycle', patience=patience,
+        history = train(learner, epochs, [self.step_, self.learning_rate or (5e-3 if direct else 1e-2)], folder=folder, schedule='one_cycle', patience=patience,
                         resume=resume, key=fingerprint(key, learn, epochs), cbs=cbs)
     self.model_ = self.model_.cpu().eval()
     return history
