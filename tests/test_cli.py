@@ -6,7 +6,7 @@ import numpy as np, pytest, typer
 from textlab.cli import app, main, run
 
 QUIET = os.environ | dict(TEXTLAB_PROGRESS="0", COLUMNS="120", HF_HUB_OFFLINE="1")
-COMMANDS = [("theta", "fit"), ("theta", "topics"), ("theta", "transform"), ("theta", "evaluate"), ("topicgcn", "fit"), ("topicgcn", "predict"), ("topicgcn", "evaluate"), ("topicgcn", "explain"), ("topicgcn", "graph"), ("corpus", "info"), ("embed",), ("bench", "topics"), ("demo",)]
+COMMANDS = [("theta", "fit"), ("theta", "topics"), ("theta", "transform"), ("theta", "evaluate"), ("topicgcn", "fit"), ("topicgcn", "predict"), ("topicgcn", "evaluate"), ("topicgcn", "explain"), ("topicgcn", "graph"), ("lm", "tokenizer", "train"), ("lm", "train"), ("lm", "evaluate"), ("lm", "generate"), ("lm", "encoder", "train"), ("search", "build"), ("search", "query"), ("search", "evaluate"), ("corpus", "info"), ("embed",), ("bench", "topics"), ("demo",)]
 HEAVY = "torch transformers datasets fastai sklearn pandas matplotlib plotly gensim".split()
 
 
@@ -48,7 +48,7 @@ def mistake(say, tmp_path):
 # --- help ------------------------------------------------------------------------------------------
 
 def test_help_and_version_load_nothing_heavy():
-    for argv in (["--help"], ["--version"], ["theta", "fit", "--help"], ["topicgcn", "fit", "--help"]):
+    for argv in (["--help"], ["--version"], ["theta", "fit", "--help"], ["topicgcn", "fit", "--help"], ["lm", "train", "--help"], ["search", "--help"]):
         code = f"import sys\nfrom textlab.cli import run\nstatus = run({argv})\nprint(status, [m for m in {HEAVY} if m in sys.modules])"
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=QUIET)
         assert said.stdout.splitlines()[-1] == "0 []" and said.stderr == "", said.stdout[-300:] + said.stderr
@@ -63,7 +63,7 @@ def test_help_teaches(say, command):
 
 
 def test_groups_print_their_help(say):
-    for argv in ([], ["theta"], ["topicgcn"], ["corpus"], ["bench"]):
+    for argv in ([], ["theta"], ["topicgcn"], ["lm"], ["lm", "tokenizer"], ["lm", "encoder"], ["search"], ["corpus"], ["bench"]):
         status, out, err = say(*argv)
         assert (status, err) == (0, "") and "Usage: textlab" in out
 
@@ -95,6 +95,20 @@ def test_defaults_are_those_of_the_estimator():
     assert {n: here[n].default for n in MODEL} == {n: there[n].default for n in MODEL}
     here, there = inspect.signature(topicgcn_fit).parameters, inspect.signature(TopicGCN).parameters
     assert {n: here[n].default for n in GCN} == {n: p.default for n, p in there.items()}   # every argument is an option
+
+
+def test_defaults_are_those_of_the_language_models_and_of_search():
+    import inspect
+    from textlab.cli import ENCODER, LM, lm_encoder_train, lm_generate, lm_tokenizer_train, lm_train, search_build, search_query
+    from textlab.lm import BPETokenizer, DocumentEncoder, LanguageModel, SearchIndex
+    default = lambda f, names=None: {n: p.default for n, p in inspect.signature(f).parameters.items() if names is None or n in names}
+    assert default(lm_train, LM) == default(LanguageModel)   # every argument is an option
+    assert default(lm_encoder_train, ENCODER) == default(DocumentEncoder)
+    drawn = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
+    assert default(lm_generate, drawn) == default(LanguageModel.generate, drawn)
+    assert default(lm_tokenizer_train, ["vocab_size"]) == default(BPETokenizer.train, ["vocab_size"])
+    assert default(search_build, ["hybrid", "weight"]) == default(SearchIndex.build, ["hybrid", "weight"])
+    assert default(search_query, ["k", "mode", "width"]) == default(SearchIndex.search, ["k", "mode", "width"])
 
 
 # --- the whole way, once ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from textlab.corpus import load_corpus
 from textlab.topicgcn.gcn import TopicGCN
 
 ENV = os.environ | dict(OMP_NUM_THREADS="1", TEXTLAB_PROGRESS="0", TEXTLAB_DEVICE="cpu", COLUMNS="120", HF_HUB_OFFLINE="1")
-SMALL = dict(num_topics=5, epochs=6, hidden_dim=16, embedding_dim=12, vocab_size=300, seed=3)
+SMALL = dict(num_topics=5, doc_features="tfidf", epochs=6, hidden_dim=16, embedding_dim=12, vocab_size=300, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_empty_and_unknown_texts_get_an_answer_and_a_flag(model):
 
 
 def test_given_embeddings(posts, vectors):
-    fitted = TopicGCN(**SMALL, doc_features="tfidf+embedding").fit(posts, embeddings=vectors)
+    fitted = TopicGCN(**SMALL | {"doc_features": "tfidf+embedding"}).fit(posts, embeddings=vectors)
     assert fitted.predict_proba(posts, vectors).shape == (80, 2) and fitted.score(posts, embeddings=vectors) > .9
     assert abs(fitted.explain(posts["text"][0], embedding=vectors[0]).embedding) > 0
     with pytest.raises(EmbeddingError, match="width 7 where 8"): fitted.predict(posts, vectors[:, :7])
@@ -178,7 +178,7 @@ def test_given_embeddings(posts, vectors):
 @pytest.mark.parametrize("change, says", [(lambda X: np.where(np.arange(80)[:, None] == 17, np.nan, X), "row 17"), (lambda X: X[:-1], "79 rows for 80"), (lambda X: X[None], "2 dimensions")],
                          ids=["NaN", "too few", "three dimensions"])
 def test_bad_embeddings(posts, vectors, change, says):
-    with pytest.raises(EmbeddingError, match=says): TopicGCN(**SMALL, doc_features="tfidf+embedding").fit(posts, embeddings=change(vectors))
+    with pytest.raises(EmbeddingError, match=says): TopicGCN(**SMALL | {"doc_features": "tfidf+embedding"}).fit(posts, embeddings=change(vectors))
 
 
 # --- the command line ------------------------------------------------------------------------------

@@ -1,0 +1,226 @@
+"The command line of language models and search: the whole way once, the same answers in a new process, and a mistake is one line that leaves nothing behind."
+import json, os, subprocess, sys
+from pathlib import Path
+
+import pytest
+from textlab.cli import run
+
+QUIET = os.environ | dict(TEXTLAB_PROGRESS="0", COLUMNS="120", HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TEXTLAB_DEVICE="cpu")
+WIKI = ("wiki-mini-passages", "--limit", 120)
+ENCODER = ("--dim", 32, "--fixed_dim", 32)
+WRITER = ("--limit", 30, "--dim", 32, "--epochs", 2, "--seq_len", 32, "--batch_size", 16)
+
+
+def call(capture, *argv):
+    capture.readouterr()
+    status = run([str(a) for a in argv])
+    return status, *capture.readouterr()
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    for name in ("TEXTLAB_PROGRESS", "COLUMNS", "HF_HUB_OFFLINE", "TEXTLAB_DEVICE"): monkeypatch.setenv(name, QUIET[name])
+
+
+@pytest.fixture
+def say(capfd):
+    "The command line in this process: status, stdout, stderr"
+    return lambda *argv: call(capfd, *argv)
+
+
+@pytest.fixture
+def answer(say):
+    "The JSON of a command that must succeed"
+    def ask(*argv):
+        status, out, err = say(*argv, "--json")
+        assert status == 0 and out.count("\n") == 1, err
+        return json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
+    return ask
+
+
+@pytest.fixture
+def mistake(say, made, tmp_path):
+    "Run a command line that must fail; return its one line"
+    def fails(*argv):
+        before = [sorted(folder.rglob("*")) for folder in (tmp_path, made)]
+        status, out, err = say(*argv)
+        assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("textlab: error: "), err
+        assert [sorted(folder.rglob("*")) for folder in (tmp_path, made)] == before
+        return err
+    return fails
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    "A folder with a tokenizer, a language model, two encoders, an index and questions"
+    folder = tmp_path_factory.mktemp("made")
+    lines = (
+        ("lm", "tokenizer", "train", "lee", "--limit", 60, "--vocab-size", 400, "--out", folder / "tokens"),
+        ("lm", "train", "lee", *WRITER, "--tokenizer", folder / "tokens", "--out", folder / "writer"),
+        ("lm", "encoder", "train", *WIKI, *ENCODER, "--epochs", 2, "--out", folder / "encoder"),
+        ("lm", "encoder", "train", *WIKI, *ENCODER, "--epochs", 0, "--out", folder / "other"),
+        ("search", "build", *WIKI, "--embedder", folder / "encoder", "--out", folder / "index"),
+    )
+    for line in lines: assert run([str(a) for a in line]) == 0, line
+    from textlab.corpus import load_corpus
+    from textlab.lm import known_items
+    asked = known_items(load_corpus("wiki-mini-passages", limit=120))[1][:30]
+    (folder / "asked.jsonl").write_text("".join(json.dumps(q | {"relevant": list(q["relevant"])}) + "\n" for q in asked), encoding="utf-8")
+    return folder
+
+
+def questions(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+# --- the whole way, once ---------------------------------------------------------------------------
+
+def test_what_training_leaves(made):
+    assert sorted(p.name for p in made.iterdir()) == ["asked.jsonl", "encoder", "index", "other", "tokens", "writer"]
+    assert {"config.json", "model.safetensors", "tokenizer.json", "training_history.json", "lstm_bpe_best.pt", "lstm_bpe_final.pt"} == {p.name for p in (made / "writer").iterdir()}
+    assert json.loads((made / "writer/config.json").read_bytes())["config"]["vocab_size"] == 400  # the given tokenizer's, not the default
+
+
+def test_evaluate(made, answer):
+    row = answer("lm", "evaluate", made / "writer", "lee", "--limit", 3)
+    assert row["documents"] == 3 and 1 < row["perplexity"] < 401 and 0 < row["bits_per_byte"] < 8
+
+
+def test_the_same_seed_writes_the_same_text_in_a_new_process(made, answer):
+    line = ["lm", "generate", made / "writer", "--prompt", "The war", "--max_tokens", 15, "--seed", 7]
+    here = answer(*line)
+    there = subprocess.run([sys.executable, "-m", "textlab.cli", *map(str, line), "--json"], capture_output=True, text=True, env=QUIET)
+    assert (there.returncode, json.loads(there.stdout)) == (0, here), there.stderr
+    assert here["text"].startswith("The war") and len(here["text"]) > len("The war")
+    assert answer(*line[:-1], 8)["text"] != here["text"]
+    assert answer(*line, "--max-tokens", 0)["text"] == "The war"
+
+
+def test_another_architecture_takes_the_place(say, answer, tmp_path):
+    small = ("lm", "train", "lee", "--limit", 8, "--dim", 16, "--num_layers", 1, "--epochs", 1, "--seq_len", 16, "--vocab_size", 300, "--out", tmp_path / "m")
+    assert answer(*small)["arch"] == "lstm"
+    status, _, err = say(*small, "--arch", "transformer")
+    assert status == 2 and "--overwrite" in err
+    assert answer(*small, "--arch", "transformer", "--overwrite")["arch"] == "transformer"
+    assert sorted(p.name for p in (tmp_path / "m").glob("*.pt")) == ["transformer_bpe_best.pt", "transformer_bpe_final.pt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_an_interruption_keeps_the_checkpoint_and_the_same_command_goes_on(say, tmp_path, monkeypatch):
+    from safetensors.numpy import load_file
+    from textlab.train import Checkpoint
+    small = ("lm", "train", "lee", "--limit", 8, "--dim", 16, "--epochs", 2, "--seq_len", 16, "--vocab_size", 300)
+    assert say(*small, "--out", tmp_path / "whole")[0] == 0
+    after = Checkpoint.after_epoch
+    def stop(self):
+        after(self)
+        if self.epoch == 0: raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(Checkpoint, "after_epoch", stop)
+        status, out, err = say(*small, "--out", tmp_path / "cut")
+    assert (status, out) == (130, "") and "go on from the last checkpoint" in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.partial", "whole"]
+    status, _, err = say(*small, "--out", tmp_path / "cut")
+    assert status == 0 and "resuming" in err and sorted(p.name for p in tmp_path.iterdir()) == ["cut", "whole"]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert one.keys() == two.keys() and all((one[k] == two[k]).all() for k in one)
+
+
+def test_query(made, answer, say):
+    for mode in ("dense", "bm25", "hybrid"):
+        found = answer("search", "query", made / "index", "anarchist movement", "--k", 4, "--mode", mode)
+        assert found["mode"] == mode and len(found["hits"]) == 4 and found["hits"][0].keys() == {"id", "title", "score", "snippet"}
+        assert [h["score"] for h in found["hits"]] == sorted((h["score"] for h in found["hits"]), reverse=True)
+    assert answer("search", "query", made / "index", "anarchist movement", "--k", 4)["hits"] == found["hits"]  # hybrid, where words are indexed
+    status, out, err = say("search", "query", made / "index", "anarchist movement", "--k", 2)
+    assert (status, err) == (0, "") and found["hits"][0]["id"] in out and out.count("\n") == 4
+
+
+def test_an_index_needs_no_folder_but_its_own(made, answer, say, tmp_path):
+    made.joinpath("encoder").rename(tmp_path / "elsewhere")
+    try: assert len(answer("search", "query", made / "index", "anarchist movement")["hits"]) == 10
+    finally: (tmp_path / "elsewhere").rename(made / "encoder")
+
+
+def test_search_evaluate(made, answer):
+    line = ("search", "evaluate", "--corpus", *WIKI, "--queries", made / "asked.jsonl", "--embedder", made / "encoder")
+    one, both = answer(*line), answer(*line, "--hybrid")
+    assert (one["queries"], one["passages"], one["mode"], list(one["systems"])) == (30, 120, "dense", ["dense"])
+    assert list(both["systems"]) == ["dense", "bm25", "hybrid"] and both["systems"]["dense"] == one["systems"]["dense"]
+    assert both["MRR@10"] == both["systems"]["hybrid"]["MRR@10"] and both["systems"]["bm25"]["R@10"] > .8
+    low, high = both["ci"]["MRR@10"]
+    assert low <= both["MRR@10"] <= high
+
+
+def test_answers_that_are_not_there_can_be_left_out(made, answer, mistake, tmp_path):
+    asked = questions(tmp_path / "q.jsonl", {"id": "a", "text": "anarchist movement", "relevant": ["wiki-12-0", "nowhere-7"]})
+    line = ("search", "evaluate", "--corpus", *WIKI, "--queries", asked, "--embedder", made / "encoder")
+    said = mistake(*line)
+    assert "'nowhere-7'" in said and "q.jsonl" in said
+    assert answer(*line, "--unknown", "drop")["queries"] == 1
+
+
+def test_vectors_alone(made, answer, mistake, tmp_path):
+    built = answer("search", "build", *WIKI, "--embedder", f"lm:{made / 'encoder'}", "--no_hybrid", "--out", tmp_path / "i")
+    assert built["modes"] == ["dense"] and not (tmp_path / "i/bm25").exists()
+    assert "holds no words" in mistake("search", "query", tmp_path / "i", "anarchist", "--mode", "bm25")
+    assert "--overwrite" in mistake("search", "build", *WIKI, "--embedder", made / "encoder", "--out", tmp_path / "i")
+    assert answer("search", "build", *WIKI, "--embedder", made / "encoder", "--out", tmp_path / "i", "--overwrite")["modes"] == ["dense", "bm25", "hybrid"]
+
+
+# --- bad input -------------------------------------------------------------------------------------
+
+BAD = {
+    "an empty question": (["search", "query", "{index}", "  "], "QUERY is empty"),
+    "a question of unknown words": (["search", "query", "{index}", "zzqxv \udcff"], "no word of it is known"),
+    "a mode with a typing error": (["search", "query", "{index}", "x", "--mode", "denze"], "did you mean 'dense'"),
+    "no answers wanted": (["search", "query", "{index}", "x", "--k", 0], "k=0"),
+    "no index": (["search", "query", "{made}/nothing", "x"], "no such folder"),
+    "an encoder for an index": (["search", "query", "{encoder}", "x"], "is no search index"),
+    "another embedder": (["search", "query", "{index}", "x", "--embedder", "{other}"], "build the index again"),
+    "an architecture with a typing error": (["lm", "train", "lee", "--arch", "lstn", "--out", "{new}"], "did you mean 'lstm'"),
+    "an option with a typing error": (["lm", "train", "lee", "--epoch", 3, "--out", "{new}"], "--epochs"),
+    "no epochs": (["lm", "train", "lee", "--epochs", 0, "--out", "{new}"], "epochs=0"),
+    "heads that do not divide": (["lm", "train", "lee", "--limit", 9, "--arch", "transformer", "--num_heads", 3, "--out", "{new}"], "num_heads=3"),
+    "a window longer than the text": (["lm", "train", "lee", "--limit", 3, "--tokenizer", "{tokens}", "--seq_len", 100000, "--out", "{new}"], "seq_len"),
+    "a model for a tokenizer": (["lm", "train", "lee", "--tokenizer", "{writer}", "--out", "{new}"], "not a textlab.lm.tokenizer.BPETokenizer"),
+    "a tokenizer for a model": (["lm", "evaluate", "{tokens}", "lee"], "not a textlab.lm.transformer.LanguageModel"),
+    "an index for a model": (["lm", "generate", "{index}"], "is no textlab artifact"),
+    "no model": (["lm", "generate", "{made}/nothing"], "no such folder"),
+    "a probability of two": (["lm", "generate", "{writer}", "--top_p", 2], "top_p=2"),
+    "a vocabulary below the bytes": (["lm", "tokenizer", "train", "lee", "--vocab_size", 100, "--out", "{new}"], "vocab_size=100"),
+    "blocks that do not divide": (["lm", "encoder", "train", "lee", "--blocks", 5, "--out", "{new}"], "multiple of blocks=5"),
+    "a model that is there": (["lm", "encoder", "train", "lee", "--out", "{encoder}"], "--overwrite"),
+    "an index over an encoder": (["search", "build", "lee", "--embedder", "{encoder}", "--out", "{other}"], "is no search index"),
+    "a tokenizer for an embedder": (["search", "build", "lee", "--embedder", "{tokens}", "--out", "{new}"], "embeds no texts"),
+    "an embedder that is not there": (["search", "build", "lee", "--limit", 5, "--embedder", "lm:{made}/nothing", "--out", "{new}"], "no such folder"),
+    "no questions": (["search", "evaluate", "--corpus", "lee", "--queries", "{made}/nothing.jsonl", "--embedder", "{encoder}"], "nothing.jsonl"),
+    "a folder for questions": (["search", "evaluate", "--corpus", "lee", "--queries", "{made}", "--embedder", "{encoder}"], "is a folder"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_line(made, mistake, tmp_path, name):
+    argv, says = BAD[name]
+    places = dict(made=made, new=tmp_path / "new") | {p.name: p for p in made.iterdir() if p.is_dir()}
+    assert says in mistake(*(a.format(**places) if isinstance(a, str) else a for a in argv))
+
+
+def test_bad_files(made, mistake, tmp_path):
+    twice = questions(tmp_path / "twice.jsonl", {"id": "a", "text": "the moon"}, {"id": "a", "text": "the sun"})
+    assert "'a' was already used in line 1" in mistake("search", "build", twice, "--embedder", made / "encoder", "--out", tmp_path / "new")
+    evaluate = ("search", "evaluate", "--corpus", *WIKI, "--embedder", made / "encoder", "--queries")
+    assert "the question is empty" in mistake(*evaluate, questions(tmp_path / "q1.jsonl", {"id": "a", "text": " ", "relevant": ["wiki-12-0"]}))
+    assert "no 'relevant'" in mistake(*evaluate, questions(tmp_path / "q2.jsonl", {"id": "a", "text": "moon"}))
+    assert "already used" in mistake(*evaluate, questions(tmp_path / "q3.jsonl", *[{"id": "a", "text": "moon", "relevant": ["wiki-12-0"]}] * 2))
+
+
+def test_a_build_that_fails_leaves_the_old_index(made, answer, mistake, tmp_path):
+    import numpy as np
+    line = ("search", "build", *WIKI, "--embedder", made / "encoder", "--out", tmp_path / "i")
+    answer(*line)
+    before = answer("search", "query", tmp_path / "i", "anarchist")["hits"]
+    np.save(tmp_path / "v.npy", np.zeros((7, 64), np.float32))
+    assert "7 rows for 120" in mistake(*line, "--overwrite", "--embeddings", tmp_path / "v.npy")
+    assert answer("search", "query", tmp_path / "i", "anarchist")["hits"] == before
