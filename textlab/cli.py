@@ -14,7 +14,7 @@ __all__ = ['NOTHING_LOST', 'theta', 'topicgcn', 'lm', 'lm_tokenizer', 'lm_encode
            'topicgcn_predict', 'topicgcn_evaluate', 'topicgcn_explain', 'topicgcn_graph', 'lm_tokenizer_train',
            'keep_checkpoints', 'lm_train', 'lm_trained', 'load_writer', 'lm_evaluate', 'lm_generate',
            'lm_encoder_train', 'encoder_trained', 'search_embedder', 'check_index_folder', 'search_build',
-           'search_query', 'search_systems', 'search_evaluate', 'bench_topics', 'demo']
+           'search_query', 'search_systems', 'search_evaluate', 'bench_topics', 'bench_classification', 'demo']
 
 # %% ../nbs/60_cli.ipynb #bc1e4d81
 import contextlib, errno, importlib, inspect, json, math, os, shutil, sys, tempfile, time, warnings
@@ -1005,7 +1005,7 @@ def search_evaluate(
     shown = [(name, *(r[m] for m in R.MEASURES), '{:.3f}-{:.3f}'.format(*r['ci']['MRR@10'])) for name, r in rows.items()]
     return Answer(data | dict(seconds=time.perf_counter() - began), f"{table(shown, ['system', *R.MEASURES, 'MRR@10, 95%'])}\n\n{len(asked):,} questions, {len(passages):,} passages, embedder {model.name}")
 
-# %% ../nbs/60_cli.ipynb #2a2d8238
+# %% ../nbs/60_cli.ipynb #f4642daa
 @command(bench, 'topics', resume='run the same command again with the same --out; finished runs are kept',
          examples=['textlab bench topics --corpus 20ng --num_topics 50 --seeds 3 --out runs.jsonl', 'textlab bench topics --corpus lee --num_topics 10 --seeds 1 --systems "THETA,NMF,LDA" --json'])
 def bench_topics(
@@ -1022,6 +1022,23 @@ def bench_topics(
     names = [s.strip() for s in systems.split(',') if s.strip()] if systems else None
     runs = peers.bench_topics(corpus=corpus, embeddings=find_vectors(embeddings) if embeddings else None, num_topics=num_topics, seeds=seeds, systems=names, out=out)
     return Answer(dict(corpus=corpus, num_topics=num_topics, seeds=seeds, runs=runs.to_dict('records')), peers.summarise(runs).to_string())
+
+@command(bench, 'classification', resume='run the same command again with the same --out; finished runs are kept',
+         examples=['textlab bench classification --corpora r8,mr,20ng --seeds 3 --out runs.jsonl', 'textlab bench classification --corpora newsgroups-mini --seeds 1 --systems "TopicGCN on words,wide MLP on words"'])
+def bench_classification(
+    *,
+    corpora: str = 'r8,mr,20ng', # names separated by commas, with the columns split and label
+    embeddings: Path | None = None, # folder with <corpus>.npy, one vector a document; made there where missing
+    seeds: int = 3, # runs a system
+    systems: str | None = None, # names separated by commas (a comma in a name is written |); default: all
+    out: Path = Path('classification.jsonl'), # results, a JSON line a run, kept and resumed from
+) -> Answer:
+    "Classifiers side by side: same texts and split"
+    peers, each = room('bench.classification'), [c.strip() for c in corpora.split(',') if c.strip()]
+    names = [s.strip().replace('|', ',') for s in systems.split(',') if s.strip()] if systems else None
+    runs = peers.bench_classification(each, names, seeds, out, embeddings)
+    tables = '\n\n'.join(f'{c}\n{peers.class_table(runs, c).to_string()}' for c in each)
+    return Answer(dict(corpora=each, seeds=seeds, runs=runs.to_dict('records')), tables)
 
 # %% ../nbs/60_cli.ipynb #dea02022
 @command(app, 'demo', examples=['textlab demo', 'textlab demo --out my_report'])
