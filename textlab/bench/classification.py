@@ -10,7 +10,7 @@ __all__ = ['CLASSIFIERS', 'PUBLISHED', 'ATTEMPTS', 'ClassTask', 'ClassFit', 'cla
            'bench_classification', 'class_vectors', 'class_table', 'plot_cost', 'AdamSkip', 'EntropySkip',
            'run_attempt', 'bench_attempts']
 
-# %% ../../nbs/71_bench.classification.ipynb #2b16e4f6
+# %% ../../nbs/71_bench.classification.ipynb #1fb97a1d
 import functools, re, time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from ..core import CorpusError, TextlabError, check_choice, log, require, seed_e
 from ..corpus import load_corpus
 from ..embed import embed, load_embedder
 from ..metrics import classification_report
-from ..topicgcn.gcn import Rows, TopicGCN, TopicGCNNet, curvature
+from ..topicgcn.gcn import Rows, TopicGCN, TopicGCNNet
 from ..topicgcn.topics import TopicSpace
 from ..vocab import STOP_WORDS
 
@@ -381,7 +381,7 @@ def plot_cost(
     axes[0][0].set_ylabel('accuracy on the test documents, %')
     return fig
 
-# %% ../../nbs/71_bench.classification.ipynb #d0fa14b1
+# %% ../../nbs/71_bench.classification.ipynb #131b1c92
 class AdamSkip(TopicGCN):
     "TopicGCN whose direct path is trained by Adam, like the rest"
     optimizer = staticmethod(Adam)
@@ -393,12 +393,11 @@ class AdamSkip(TopicGCN):
 class EntropySkip(TopicGCN):
     "TopicGCN with cross-entropy in place of the squared hinge"
     skip_loss = nn.CrossEntropyLoss
-    def step_size(self, rows: Rows, learn: np.ndarray) -> float: return 10*super().step_size(rows, learn)
 
 ATTEMPTS: dict[str, tuple[type, dict]] = {
     'words': (TopicGCN, {}), 'no graph (Â = I)': (TopicGCN, dict(graph=False)), '100 topics': (TopicGCN, dict(num_topics=100)),
     'no topic–topic edges': (TopicGCN, dict(topic_topic_threshold=1.)), 'graph at a fifth of the rate': (TopicGCN, dict(learning_rate=1e-3)),
-    'Adam for the direct path': (AdamSkip, {}), 'cross-entropy': (EntropySkip, {}), 'no training on the held-out tenth': (TopicGCN, dict(refit=False)),
+    'Adam for the direct path': (AdamSkip, {}), 'cross-entropy, same steps': (EntropySkip, {}), 'no training on the held-out tenth': (TopicGCN, dict(refit=False)),
     'single words': (TopicGCN, dict(max_features=20_000)), 'embedding alone': (TopicGCN, dict(doc_features='embedding', embedding_weight=1.)),
     'with embedding, weight .3 (the default)': (TopicGCN, dict(doc_features='tfidf+embedding')), 'with embedding, weight .6': (TopicGCN, dict(doc_features='tfidf+embedding', embedding_weight=.6)),
     'specified': (TopicGCN, dict(doc_features='theta', lda_passes=30)), 'specified, no graph': (TopicGCN, dict(doc_features='theta', lda_passes=30, graph=False)),
