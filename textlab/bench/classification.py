@@ -10,8 +10,8 @@ __all__ = ['CLASSIFIERS', 'PUBLISHED', 'ATTEMPTS', 'ClassTask', 'ClassFit', 'cla
            'bench_classification', 'class_vectors', 'class_table', 'plot_accuracy', 'AdamSkip', 'EntropySkip',
            'run_attempt', 'bench_attempts']
 
-# %% ../../nbs/71_bench.classification.ipynb #1fb97a1d
-import functools, re, time
+# %% ../../nbs/71_bench.classification.ipynb #eb53a586
+import functools, re, time, warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,7 +179,7 @@ def textgcn_graph(
     counts.data *= np.log(D/np.bincount(counts.indices, minlength=V)).astype(np.float32)[counts.indices]
     return sp.bmat([[None, counts], [counts.T, words + words.T]], format='csr', dtype=np.float32)
 
-# %% ../../nbs/71_bench.classification.ipynb #007c992e
+# %% ../../nbs/71_bench.classification.ipynb #13f41996
 class Propagate(torch.autograd.Function):
     "Â @ X for a symmetric Â, which is also the gradient's rule"
     @staticmethod
@@ -195,7 +195,9 @@ def normalized_csr(A: sp.csr_matrix) -> torch.Tensor: # a sparse CSR tensor
     A = A.tocoo()
     edges, weights = norm(torch.from_numpy(np.stack([A.row, A.col]).astype(np.int64)), torch.from_numpy(A.data), A.shape[0])
     B = sp.csr_matrix((weights.numpy(), edges.numpy()), shape=A.shape)
-    return torch.sparse_csr_tensor(torch.from_numpy(B.indptr.astype(np.int64)), torch.from_numpy(B.indices.astype(np.int64)), torch.from_numpy(B.data), B.shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Sparse', category=UserWarning) # torch calls its CSR tensors beta
+        return torch.sparse_csr_tensor(torch.from_numpy(B.indptr.astype(np.int64)), torch.from_numpy(B.indices.astype(np.int64)), torch.from_numpy(B.data), B.shape)
 
 class TextGCNNet(nn.Module):
     "Two graph convolutions over nodes without features"
