@@ -1,5 +1,57 @@
-"""The same examples on every run: a failure is one that everybody can see"""
+"""What the tests share: the same examples on every run (a failure is one that everybody can see), and the command line, in this process and in one of its own"""
+import os, re, subprocess, sys
+
+import pytest
 from hypothesis import settings
+
+from textlab.cli import run
 
 settings.register_profile("textlab", derandomize=True, deadline=None)
 settings.load_profile("textlab")
+
+QUIET = dict(TEXTLAB_PROGRESS="0", COLUMNS="120", HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TEXTLAB_DEVICE="cpu")
+PYTHON = re.compile(r"\w=(True|False|…)|\w\[\d+\]")   # hybrid=True, queries[0]: nothing that a command line has
+
+
+@pytest.fixture(scope="session")
+def quiet():
+    "The environment of a process that shows no progress and asks no hub"
+    return os.environ | QUIET
+
+
+@pytest.fixture(scope="session")
+def process(quiet):
+    "Python in a process of its own: what it says and its exit status"
+    return lambda *argv: subprocess.run([sys.executable, *map(str, argv)], capture_output=True, text=True, env=quiet, timeout=300)
+
+
+@pytest.fixture
+def say(capfd, monkeypatch):
+    "The command line in this process: status, stdout, stderr"
+    for name, value in QUIET.items(): monkeypatch.setenv(name, value)
+    def call(*argv):
+        capfd.readouterr()
+        status = run([str(a) for a in argv])
+        return status, *capfd.readouterr()
+    return call
+
+
+@pytest.fixture
+def kept(tmp_path):
+    "Folders that a mistake must leave as they are; a module with more of them says so"
+    return [tmp_path]
+
+
+@pytest.fixture
+def mistake(say, kept):
+    "Run a command line that must fail and leave nothing; return its one line"
+    def call(*argv):
+        before = [sorted(folder.rglob("*")) for folder in kept]
+        status, out, err = say(*argv)
+        lines = [line for line in err.splitlines() if line.startswith("textlab: error: ")]
+        assert (status, out, len(lines)) == (2, "", 1) and err.splitlines()[-1] == lines[0], err
+        assert all(line.startswith(("textlab: ", "note: ", "embedding", "resuming")) for line in err.splitlines()), err
+        assert not PYTHON.search(lines[0]), f"speaks of Python's arguments: {lines[0]}"
+        assert [sorted(folder.rglob("*")) for folder in kept] == before
+        return lines[0]
+    return call

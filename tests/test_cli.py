@@ -5,52 +5,16 @@ from pathlib import Path
 import numpy as np, pytest, typer
 from textlab.cli import app, main, run
 
-QUIET = os.environ | dict(TEXTLAB_PROGRESS="0", COLUMNS="120", HF_HUB_OFFLINE="1")
 COMMANDS = [("theta", "fit"), ("theta", "topics"), ("theta", "transform"), ("theta", "evaluate"), ("topicgcn", "fit"), ("topicgcn", "predict"), ("topicgcn", "evaluate"), ("topicgcn", "explain"), ("topicgcn", "graph"), ("lm", "tokenizer", "train"), ("lm", "train"), ("lm", "evaluate"), ("lm", "generate"), ("lm", "encoder", "train"), ("search", "build"), ("search", "query"), ("search", "evaluate"), ("corpus", "info"), ("embed",), ("bench", "topics"), ("demo",)]
 HEAVY = "torch transformers datasets fastai sklearn pandas matplotlib plotly gensim".split()
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    for name in ("TEXTLAB_PROGRESS", "COLUMNS", "HF_HUB_OFFLINE"): monkeypatch.setenv(name, QUIET[name])
-
-
-def process(*argv, **kwargs):
-    "The command line in a process of its own"
-    return subprocess.run([sys.executable, "-m", "textlab.cli", *map(str, argv)], capture_output=True, text=True, env=QUIET, **kwargs)
-
-
-@pytest.fixture
-def say(capfd):
-    "The command line in this process: status, stdout, stderr"
-    def call(*argv):
-        capfd.readouterr()
-        status = run([str(a) for a in argv])
-        return status, *capfd.readouterr()
-    return call
-
-
-@pytest.fixture
-def mistake(say, tmp_path):
-    "Run a command line that must fail; return its one line"
-    def call(*argv, folder=tmp_path):
-        before = sorted(folder.rglob("*"))
-        status, out, err = say(*argv)
-        lines = [line for line in err.splitlines() if line.startswith("textlab: error: ")]
-        assert (status, out, len(lines)) == (2, "", 1), err
-        assert err.splitlines()[-1] == lines[0] and "Traceback" not in err
-        assert all(line.startswith(("textlab: ", "note: ", "embedding", "resuming")) for line in err.splitlines()), err
-        assert sorted(folder.rglob("*")) == before
-        return lines[0]
-    return call
-
-
 # --- help ------------------------------------------------------------------------------------------
 
-def test_help_and_version_load_nothing_heavy():
+def test_help_and_version_load_nothing_heavy(process):
     for argv in (["--help"], ["--version"], ["theta", "fit", "--help"], ["topicgcn", "fit", "--help"], ["lm", "train", "--help"], ["search", "--help"]):
         code = f"import sys\nfrom textlab.cli import run\nstatus = run({argv})\nprint(status, [m for m in {HEAVY} if m in sys.modules])"
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=QUIET)
+        said = process("-c", code)
         assert said.stdout.splitlines()[-1] == "0 []" and said.stderr == "", said.stdout[-300:] + said.stderr
 
 
@@ -114,11 +78,11 @@ def test_defaults_are_those_of_the_language_models_and_of_search():
 # --- the whole way, once ---------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
+def fitted(tmp_path_factory, process):
     "A supervised model of 80 posts, by a real process with real embeddings"
     folder = tmp_path_factory.mktemp("fitted")
     argv = ["theta", "fit", "newsgroups-mini", "--limit", "80", "--num-topics", "5", "--epochs", "3", "--mode=supervised", "--embedder", "minilm", "--kl-warmup", "1", "--out", folder / "model", "--json"]
-    return folder, process(*argv)
+    return folder, process("-m", "textlab.cli", *argv)
 
 
 def test_fit(fitted):
@@ -156,8 +120,8 @@ def test_evaluate(fitted, say):
     assert status == 0 and {"td@25", "nmi", "purity", "accuracy"} <= row.keys() and 0 < row["td@25"] <= 1
 
 
-def test_a_reader_that_hangs_up_is_no_error(fitted):
-    p = subprocess.Popen([sys.executable, "-m", "textlab.cli", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=QUIET)
+def test_a_reader_that_hangs_up_is_no_error(fitted, quiet):
+    p = subprocess.Popen([sys.executable, "-m", "textlab.cli", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet)
     p.stdout.close()
     assert (p.stderr.read(), p.wait(60)) == (b"", 141)
     p.stderr.close()
@@ -335,10 +299,10 @@ def test_bad_use_of_a_model(fitted, mistake, tmp_path):
     assert "no such folder" in mistake("theta", "topics", tmp_path / "nothing")
 
 
-def test_a_mistake_in_a_process_of_its_own(tmp_path):
-    done = process("theta", "fit", "lees", "--out", tmp_path / "m")
+def test_a_mistake_in_a_process_of_its_own(process, tmp_path):
+    done = process("-m", "textlab.cli", "theta", "fit", "lees", "--out", tmp_path / "m")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and "did you mean 'lee'" in done.stderr
-    done = process("theta", "fit", "lee", "--num-topcs", "3", "--out", tmp_path / "m")
+    done = process("-m", "textlab.cli", "theta", "fit", "lee", "--num-topcs", "3", "--out", tmp_path / "m")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and "--num_topics" in done.stderr
     assert not list(tmp_path.iterdir())
 

@@ -154,7 +154,7 @@ def reader_of(
         raise CorpusError(f"{path}: unknown kind of file; textlab reads {' '.join(READERS)} (and .gz of the text formats) and folders of .txt")
     return reader
 
-# %% ../nbs/02_corpus.ipynb #01815873
+# %% ../nbs/02_corpus.ipynb #a6c809fb
 def find_roles(
     columns: Sequence[str], # the columns there are
     where: str, # the source, for the message
@@ -173,7 +173,7 @@ def find_roles(
         elif not optional[role]:
             near = difflib.get_close_matches(name, columns, n=1, cutoff=.5)
             shown = ', '.join(f'{c:.40}' for c in columns) or 'none'
-            raise CorpusError(f"{where}: no column {name!r} for the {role}; the columns are: {shown}; " + (f"did you mean {role}={near[0]!r}?" if near else f"name one with {role}='…'"))
+            raise CorpusError(f"{where}: no column {name!r} for the {role}; the columns are: {shown}; " + (f"did you mean {near[0]!r}?" if near else f"name the right one as {role}"))
     return roles
 
 # %% ../nbs/02_corpus.ipynb #8271e6a6
@@ -785,7 +785,7 @@ def read_queries(
     if not queries: raise CorpusError(f"{path or 'queries'}: holds no questions")
     return queries
 
-# %% ../nbs/02_corpus.ipynb #35a0e0ed
+# %% ../nbs/02_corpus.ipynb #6c3b48d0
 def check_relevant(
     queries: Sequence[dict], # what `read_queries` gave
     ids: Iterable[str], # of the corpus
@@ -799,7 +799,7 @@ def check_relevant(
     for i, query in enumerate(queries):
         place = f"{name}, row {i} (query {query['id']!r})"
         lost = [d for d, grade in query['relevant'].items() if grade > 0 and d not in known]
-        if lost and unknown == 'error': raise CorpusError(f"{place}: the relevant {lost[0]!r} is not in the corpus; is it the right corpus? unknown='drop' leaves such answers out")
+        if lost and unknown == 'error': raise CorpusError(f"{place}: the relevant {lost[0]!r} is not in the corpus; is it the right corpus? such answers can be dropped (unknown: drop)")
         found = {d: grade for d, grade in query['relevant'].items() if d in known}
         if any(grade > 0 for grade in found.values()): kept.append(query | {'relevant': found})
         elif not lost: raise CorpusError(f"{place}: nothing is relevant; leave out questions without an answer")

@@ -99,17 +99,29 @@ class TopicGCNNet(nn.Module):
         "Scores of a batch of documents"
         return self.skip(words, embedding) + self.convolution(docs, self_weight, to_topics) + self.bias
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #f7df7d23
+# %% ../../nbs/22_topicgcn.gcn.ipynb #7021685c
 def adaptive_only(cb: Callable) -> Callable:
     "A step of fastai's optimizer that leaves plain groups alone"
-    def step(p, plain, **kwargs): return None if plain else cb(p, **kwargs)
+    def step(p: nn.Parameter, plain: float, **kwargs: Any) -> dict | None: return None if plain else cb(p, **kwargs)
     step.defaults = getattr(cb, 'defaults', {})
     return step
 
-def mean_grad(p, mom, grad_avg=None, **kwargs): return average_grad(p, mom, dampening=True, grad_avg=grad_avg, **kwargs)
+def mean_grad(
+    p: nn.Parameter, # with its gradient
+    mom: float, # share of the old mean that is kept
+    grad_avg: torch.Tensor | None = None, # the old mean, of p's shape
+    **kwargs: Any, # the optimizer's other settings
+) -> dict[str, torch.Tensor]: # the new mean
+    "Running mean of the gradients: Adam's first moment"
+    return average_grad(p, mom, dampening=True, grad_avg=grad_avg, **kwargs)
 mean_grad.defaults = {'mom': .9}
 
-def plain_step(p, lr, plain, **kwargs):
+def plain_step(
+    p: nn.Parameter, # with its gradient
+    lr: float, # learning rate
+    plain: float, # 1 in a group of plain steps, 0 elsewhere
+    **kwargs: Any, # the optimizer's other settings
+) -> None:
     "Gradient descent; the gradient may be sparse"
     if plain: p.data.add_(p.grad.data, alpha=-lr)
 
@@ -291,7 +303,7 @@ def hold_out(
         chosen[rows[:min(max(round(share*len(rows)), 1), len(rows) - 1)]] = True
     return chosen
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #06d44f1d
+# %% ../../nbs/22_topicgcn.gcn.ipynb #15cf6d73
 @patch
 def read_labels(
     self: TopicGCN,
@@ -302,7 +314,7 @@ def read_labels(
     self.classes_ = sorted({str(v) for v, k in zip(corpus['label'], known) if k})
     if len(self.classes_) < 2: raise CorpusError(f"{'one class only (' + self.classes_[0] + ')' if self.classes_ else 'no document has a label'}: a classifier needs at least two classes")
     if self.inductive and not known.all():
-        log(f"note: {(~known).sum():,} of {len(corpus):,} documents have no label and are left out (inductive=False lets them join topics and graph)")
+        log(f"note: {(~known).sum():,} of {len(corpus):,} documents have no label and are left out (with inductive off, they join topics and graph)")
         corpus = corpus.select(np.flatnonzero(known)); known = np.ones(len(corpus), bool)
     number = {c: i for i, c in enumerate(self.classes_)}
     y = np.array([number[str(v)] if k else -1 for v, k in zip(corpus['label'], known)])
