@@ -5,3 +5,4 @@ from textlab.lm.transformer import LanguageModel, TransformerModel
 from textlab.lm.retrieval import BM25, Dense, Hybrid, PooledTokens, Whitened, evaluate_search, known_items, results_table
 from textlab.lm.encoder import DocumentEncoder
 from textlab.lm.search import SearchIndex, snippet
+from textlab.lm.page import ask_page, search_page

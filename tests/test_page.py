@@ -1,0 +1,216 @@
+"The search page: texts that attack it, what it refuses, its words against Python's, and a real browser"
+import html, json, os, re, shutil, subprocess, unicodedata
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from textlab.core import ConfigError, CorpusError, TextlabError
+from textlab.embed import Embedder
+from textlab.lm.encoder import DocumentEncoder
+from textlab.lm.page import MAX_PASSAGES, TERMS_JS, ask_page, in_node, round_table, script_json, search_page
+from textlab.lm.retrieval import terms
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))), None)
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node on the PATH")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+EVIL = ["</script><script>document.title='broken'</script>", "<!-- <script>", "<img src=x onerror=\"document.title='broken'\">", "--></SCRIPT >", "\u2028]]>&lt;&amp;", "\x00 null", "' \" \\ ${x} `"]
+TEXTS = ["Marie Curie was a physicist who discovered radium and won the Nobel Prize twice.", "The albedo of fresh snow is high; forests reflect little light.", "Apollo 11 landed on the Moon in 1969, and two astronauts walked there.",
+         "Amphibians live in water and on land, and lay their eggs in ponds.", "An algorithm is a finite list of steps that solves a problem."]
+CORPUS = [dict(id=f"d{i}", title=t.split()[0], text=t) for i, t in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def encoder(): return DocumentEncoder(dim=32, fixed_dim=32, budget=20_000, epochs=0).fit(TEXTS)
+
+
+class Elements(HTMLParser):
+    "Elements and addresses of a page"
+    def __init__(self, page):
+        super().__init__(); self.names, self.fetched = [], []
+        self.feed(page); self.close()
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.fetched += [v for k, v in attrs if k in ("src", "srcset", "href", "action", "data", "poster") and not v.startswith("data:")]
+
+
+def data_of(page): return json.loads(re.search(r'id="data">(.*?)</script>', page, flags=re.S)[1])
+
+
+# --- texts that attack the page --------------------------------------------------------------------
+
+def test_no_text_adds_an_element_or_an_address(encoder):
+    plain = Elements(search_page(encoder, CORPUS, title="x", questions=["x"]))
+    attack = [dict(id=e, title=e, text=f"{e} radium {e}") for e in EVIL]
+    page = search_page(encoder, attack, title=" ".join(EVIL), questions=[*EVIL, "half \udc80"])
+    found = Elements(page)
+    assert found.names == plain.names and found.fetched == []
+    assert page.count("</script>") == 2 and "<!--" not in page
+    assert data_of(page)["ids"] == [e.strip() for e in EVIL] and data_of(page)["questions"] == [*EVIL, "half \ufffd"]
+    page.encode("utf-8")
+
+
+@given(st.text(st.characters(codec=None), max_size=60))
+def test_json_in_a_script_comes_back(text):
+    made = script_json([text])
+    assert not set("<>&\u2028\u2029") & set(made)
+    assert json.loads(made) == [re.sub("[\ud800-\udfff]", "\ufffd", text)]
+
+
+def test_the_page_forbids_the_network(encoder):
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', search_page(encoder, CORPUS))[1]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy and "connect-src" not in policy
+
+
+# --- what is accepted, and what is not ---------------------------------------------------------------
+
+def test_titles_may_be_missing(encoder):
+    bare = data_of(search_page(encoder, [dict(id="a", text="radium"), dict(id="b", text="snow")]))
+    assert bare["titles"] == ["", ""] and bare["questions"] == []
+    assert data_of(search_page(encoder, CORPUS))["questions"] == [c["title"] for c in CORPUS][:4]
+
+
+def test_refusals(encoder, tmp_path):
+    for corpus, what in (([], None), ([dict(id="a", text="…")], "no letter and no digit"), ([dict(id="a", text="x"), dict(id="a", text="y")], "'a'")):
+        with pytest.raises(CorpusError, match=what): search_page(encoder, corpus)
+    with pytest.raises(TextlabError, match="not trained yet"): search_page(DocumentEncoder(), CORPUS)
+    other = Embedder("mine", 4, lambda: (lambda texts: np.ones((len(texts), 4))), weights="v1")
+    for bad in (other, "minilm", None, DocumentEncoder):
+        with pytest.raises(ConfigError, match="only a DocumentEncoder"): search_page(bad, CORPUS)
+    with pytest.raises(ConfigError, match="weight"): search_page(encoder, CORPUS, -1)
+
+
+def test_too_large(encoder, tmp_path, monkeypatch):
+    out = tmp_path / "page.html"
+    out.write_text("old")
+    many = [dict(id=str(i), text="snow") for i in range(MAX_PASSAGES + 1)]
+    with pytest.raises(ConfigError, match=f"{MAX_PASSAGES + 1:,} passages: a page holds {MAX_PASSAGES:,} at most; build a SearchIndex"): search_page(encoder, many, path=out)
+    monkeypatch.setattr("textlab.lm.page.MAX_MB", .02)
+    with pytest.raises(ConfigError, match="a page of 0 MB: more than 0.02 .* build a SearchIndex"): search_page(encoder, CORPUS, path=out)
+    monkeypatch.undo()
+    assert out.read_text() == "old"
+    page = search_page(encoder, CORPUS, path=out)
+    assert out.read_text(encoding="utf-8") == page and [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+@given(st.integers(0, 10**6))
+def test_a_rounded_table_is_near(seed):
+    rng = np.random.default_rng(seed)
+    table = (rng.standard_normal((20, 16))*10.**rng.integers(-6, 6, (20, 1))).astype(np.float32)
+    table[0] = 0
+    whole, scales = round_table(table)
+    assert np.abs(whole).max() <= 127 and (np.abs(whole*scales[:, None] - table) <= np.abs(table).max(1, keepdims=True)/254*1.001).all()
+
+
+# --- JavaScript and Python ---------------------------------------------------------------------------
+
+NASTY = st.text(st.sampled_from("aZ09 _-'’.ß ẞ İıIé\u0301\u0308ñΣσς ﬁⅧ½² 東ﾀﾜｰ中हिन्தமไ😀👩‍🔬𝔘𝟙\u00ad\u200b\ufeff٣①Ǆ\u0345ΰ\udc80\ud83d"), max_size=40)
+
+
+def pairs(text):
+    "Two halves that stand beside each other are one letter to JavaScript"
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+@needs_node
+def test_words_are_cut_alike():
+    found = []
+    @settings(max_examples=600)
+    @given(st.one_of(NASTY, st.text(st.characters(categories=[c for c in ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd", "Nl", "No", "Pc", "Pd", "Po", "Sm", "So", "Zs", "Cf")]), max_size=20)))
+    def draw(text): found.append(pairs(text))
+    draw()
+    assert len(found) > 500
+    for text, got in zip(found, in_node(TERMS_JS, "given.map(terms)", found)): assert got == terms(text), (text, [unicodedata.name(c, "?") for c in text])
+
+
+@needs_node
+def test_one_passage(encoder):
+    page = search_page(encoder, CORPUS[:1])
+    for mode in ("words", "vectors", "both"):
+        [hits, none] = ask_page(page, ["radium", "zzqx"], mode)
+        assert [h["id"] for h in hits] == ["d0"] and hits[0]["words"] == ["radium"] and none == [] and np.isfinite(hits[0]["score"])
+
+
+@needs_node
+def test_without_a_fixed_part_and_without_beginnings():
+    bare = DocumentEncoder(dim=32, fixed_dim=0, prefix=0, budget=20_000, epochs=2, batch_size=4).fit(TEXTS)
+    [hits] = ask_page(search_page(bare, [dict(id=c["id"], text=c["text"]) for c in CORPUS]), ["snow and radium"], "vectors")
+    S = bare.encode(["snow and radium"]) @ bare.encode(TEXTS).T
+    assert [h["p"] for h in hits] == np.argsort(-S[0], kind="stable").tolist()
+    np.testing.assert_allclose([h["score"] for h in hits], np.sort(S[0])[::-1], atol=.02)
+
+
+@needs_node
+def test_a_word_that_no_passage_holds_still_has_a_direction(encoder):
+    "A question may use words that the encoder knows from other passages"
+    page = search_page(encoder, CORPUS[:3])
+    [words], [vectors] = (ask_page(page, ["algorithm"], mode) for mode in ("words", "vectors"))
+    assert words == [] and len(vectors) == 3
+    assert sorted(h["id"] for h in ask_page(page, ["snow landed"], "words")[0]) == ["d1", "d2"] and [h["id"] for h in ask_page(page, ["snow"], "words")[0]] == ["d1"]
+    S = encoder.encode(["algorithm"]) @ encoder.encode([f"{c['title']}. {c['text']}" for c in CORPUS[:3]]).T
+    np.testing.assert_allclose([h["score"] for h in vectors], np.sort(S[0])[::-1], atol=.02)
+
+
+# --- a real browser ----------------------------------------------------------------------------------
+
+def browse(page, tmp_path, address):
+    "The document as a browser leaves it"
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+    command = [CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=5000", "--dump-dom", f"{path.as_uri()}{address}"]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env={**os.environ, "HOME": str(tmp_path)}).stdout
+
+
+def shown(document, of): return html.unescape(re.sub(r"<[^>]*>", "", re.search(of, document, flags=re.S)[1]))
+
+
+@needs_chromium
+def test_a_browser_answers_a_link(encoder, tmp_path):
+    page = search_page(encoder, CORPUS, title="Five passages")
+    seen = browse(page, tmp_path, "#q=fresh+snow&mode=both")
+    names = re.findall(r"<h2><button[^>]*>(.*?)</button>", seen)
+    assert names[0] == "The" and len(names) == 5 and shown(seen, r'id="state"[^>]*>(.*?)</p>').startswith("Best 5 of 5 passages in")
+    assert seen.count("<mark>snow</mark>") == seen.count("<mark>fresh</mark>") == 1 and "words: fresh, snow" in seen and "Nothing is sent anywhere" in seen
+    [hits] = ask_page(page, ["fresh snow"]) if shutil.which("node") else [[]]
+    assert not hits or [CORPUS[h["p"]]["title"] for h in hits] == names
+    assert re.findall(r"<h2><button[^>]*>(.*?)</button>", browse(page, tmp_path, "#q=fresh+snow&mode=words")) == ["The"]
+    assert "None of these words is known here" in browse(page, tmp_path, "#q=zzqx&mode=vectors")
+    empty = browse(page, tmp_path, "")
+    assert "5 passages. Ask a question or give a few words, for example:" in shown(empty, r'id="state"[^>]*>(.*?)</p>') and "<button type=\"button\">Marie</button>" in empty
+
+
+KEYS = """<script>
+const key=k=>document.activeElement.dispatchEvent(new KeyboardEvent('keydown',{key:k,bubbles:true,cancelable:true})),at=()=>document.activeElement.textContent||document.activeElement.id,seen=[],note=()=>seen.push(at());
+setTimeout(()=>{
+  const q=document.getElementById('q');key('/');note();
+  q.value='water moon';q.dispatchEvent(new Event('input',{bubbles:true}));
+  setTimeout(()=>{
+    key('ArrowDown');q.dispatchEvent(new Event('change',{bubbles:true}));note();                  // a browser sends `change` when the box is left
+    key('ArrowDown');note();document.activeElement.click();seen.push(document.querySelectorAll('[aria-expanded=true]').length,document.querySelectorAll('.whole:not([hidden])').length);
+    key('ArrowUp');note();key('ArrowUp');note();key('Escape');seen.push(q.value,document.getElementById('state').textContent);document.title=JSON.stringify(seen)},500)},500)
+</script></body>"""
+
+
+@needs_chromium
+def test_a_browser_is_driven_by_keys(encoder, tmp_path):
+    page = search_page(encoder, CORPUS).replace("Content-Security-Policy", "X-Nothing").replace("</body>", KEYS)
+    seen = json.loads(shown(browse(page, tmp_path, "#q=snow&mode=words"), "<title>(.*?)</title>"))
+    assert sorted(seen[1:3]) == ["Amphibians", "Apollo"]
+    assert seen == ["q", *seen[1:3], 1, 1, seen[1], "q", "", "5 passages. Ask a question or give a few words, for example:"]
+
+
+@needs_chromium
+def test_a_browser_runs_nothing_of_a_passage(encoder, tmp_path):
+    attack = [dict(id=f"{e}{i}", title=e, text=f"radium {e}") for i, e in enumerate(EVIL)]
+    seen = browse(search_page(encoder, attack, title="whole", questions=EVIL), tmp_path, "#q=radium&mode=both")
+    assert seen.count("<h2><button") == len(EVIL) and "<title>whole</title>" in seen and "<img" not in seen and seen.count("<script") == 2
+
+
+@needs_chromium
+def test_the_policy_stops_a_script_that_slipped_in(encoder, tmp_path):
+    page = search_page(encoder, CORPUS, title="whole").replace('<div id="examples">', "<script>document.title='broken'</script><div id=\"examples\">")
+    seen = browse(page, tmp_path, "#q=snow")
+    assert "<title>whole</title>" in seen and seen.count("<h2><button") == 5
+    assert "<title>broken</title>" in browse(page.replace("Content-Security-Policy", "X-Nothing"), tmp_path, "#q=snow")
