@@ -1,31 +1,12 @@
 "The command line of language models and search: the whole way once, the same answers in a new process, and a mistake is one line that leaves nothing behind."
-import json, os, subprocess, sys
-from pathlib import Path
+import json
 
 import pytest
 from textlab.cli import run
 
-QUIET = os.environ | dict(TEXTLAB_PROGRESS="0", COLUMNS="120", HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TEXTLAB_DEVICE="cpu")
 WIKI = ("wiki-mini-passages", "--limit", 120)
 ENCODER = ("--dim", 32, "--fixed_dim", 32)
 WRITER = ("--limit", 30, "--dim", 32, "--epochs", 2, "--seq_len", 32, "--batch_size", 16)
-
-
-def call(capture, *argv):
-    capture.readouterr()
-    status = run([str(a) for a in argv])
-    return status, *capture.readouterr()
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    for name in ("TEXTLAB_PROGRESS", "COLUMNS", "HF_HUB_OFFLINE", "TEXTLAB_DEVICE"): monkeypatch.setenv(name, QUIET[name])
-
-
-@pytest.fixture
-def say(capfd):
-    "The command line in this process: status, stdout, stderr"
-    return lambda *argv: call(capfd, *argv)
 
 
 @pytest.fixture
@@ -36,18 +17,6 @@ def answer(say):
         assert status == 0 and out.count("\n") == 1, err
         return json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
     return ask
-
-
-@pytest.fixture
-def mistake(say, made, tmp_path):
-    "Run a command line that must fail; return its one line"
-    def fails(*argv):
-        before = [sorted(folder.rglob("*")) for folder in (tmp_path, made)]
-        status, out, err = say(*argv)
-        assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("textlab: error: "), err
-        assert [sorted(folder.rglob("*")) for folder in (tmp_path, made)] == before
-        return err
-    return fails
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +38,10 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def kept(made, tmp_path): return [tmp_path, made]
+
+
 def questions(path, *rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -87,10 +60,10 @@ def test_evaluate(made, answer):
     assert row["documents"] == 3 and 1 < row["perplexity"] < 401 and 0 < row["bits_per_byte"] < 8
 
 
-def test_the_same_seed_writes_the_same_text_in_a_new_process(made, answer):
+def test_the_same_seed_writes_the_same_text_in_a_new_process(made, answer, process):
     line = ["lm", "generate", made / "writer", "--prompt", "The war", "--max_tokens", 15, "--seed", 7]
     here = answer(*line)
-    there = subprocess.run([sys.executable, "-m", "textlab.cli", *map(str, line), "--json"], capture_output=True, text=True, env=QUIET)
+    there = process("-m", "textlab.cli", *line, "--json")
     assert (there.returncode, json.loads(there.stdout)) == (0, here), there.stderr
     assert here["text"].startswith("The war") and len(here["text"]) > len("The war")
     assert answer(*line[:-1], 8)["text"] != here["text"]
@@ -157,7 +130,7 @@ def test_answers_that_are_not_there_can_be_left_out(made, answer, mistake, tmp_p
     asked = questions(tmp_path / "q.jsonl", {"id": "a", "text": "anarchist movement", "relevant": ["wiki-12-0", "nowhere-7"]})
     line = ("search", "evaluate", "--corpus", *WIKI, "--queries", asked, "--embedder", made / "encoder")
     said = mistake(*line)
-    assert "'nowhere-7'" in said and "q.jsonl" in said
+    assert "'nowhere-7'" in said and "q.jsonl" in said and "unknown: drop" in said
     assert answer(*line, "--unknown", "drop")["queries"] == 1
 
 
@@ -167,6 +140,21 @@ def test_vectors_alone(made, answer, mistake, tmp_path):
     assert "holds no words" in mistake("search", "query", tmp_path / "i", "anarchist", "--mode", "bm25")
     assert "--overwrite" in mistake("search", "build", *WIKI, "--embedder", made / "encoder", "--out", tmp_path / "i")
     assert answer("search", "build", *WIKI, "--embedder", made / "encoder", "--out", tmp_path / "i", "--overwrite")["modes"] == ["dense", "bm25", "hybrid"]
+
+
+def test_a_page_that_searches(made, answer, tmp_path):
+    own = answer("search", "page", *WIKI, "--embedder", made / "encoder", "--title", "Mine & <yours>", "--out", tmp_path / "own.html")
+    text = (tmp_path / "own.html").read_text(encoding="utf-8")
+    assert own["passages"] == 120 and own["bytes"] == len(text.encode()) and "<title>Mine &amp; &lt;yours&gt;</title>" in text
+    learned = answer("search", "page", *WIKI, "--budget", 20_000, "--epochs", 1, "--out", tmp_path / "learned.html")
+    assert 0 < learned["parameters"] <= 20_000 and sorted(p.name for p in tmp_path.iterdir()) == ["learned.html", "own.html"]
+
+
+def test_search_systems_side_by_side(answer, tmp_path):
+    line = ("bench", "retrieval", "--sets", "wiki-mini", "--systems", "BM25", "--seeds", 2, "--out", tmp_path / "runs.jsonl")
+    first = answer(*line)["runs"]
+    assert [(r["system"], r["seed"]) for r in first] == [("BM25", 0)] and .3 < first[0]["MRR@10"] < 1   # no seed changes it: one run
+    assert answer(*line)["runs"] == first                                                              # what is there is not run again
 
 
 # --- bad input -------------------------------------------------------------------------------------
@@ -195,6 +183,13 @@ BAD = {
     "an index over an encoder": (["search", "build", "lee", "--embedder", "{encoder}", "--out", "{other}"], "is no search index"),
     "a tokenizer for an embedder": (["search", "build", "lee", "--embedder", "{tokens}", "--out", "{new}"], "embeds no texts"),
     "an embedder that is not there": (["search", "build", "lee", "--limit", 5, "--embedder", "lm:{made}/nothing", "--out", "{new}"], "no such folder"),
+    "a page that is no page": (["search", "page", "lee", "--out", "{new}.txt"], "must end in .html"),
+    "a page by a tokenizer": (["search", "page", "lee", "--embedder", "{tokens}", "--out", "{new}.html"], "embeds no texts"),
+    "a page by a language model": (["search", "page", "lee", "--limit", 9, "--embedder", "{writer}", "--out", "{new}.html"], "DocumentEncoder"),
+    "a page with a negative weight": (["search", "page", "lee", "--weight", -1, "--out", "{new}.html"], "weight=-1"),
+    "a page without parameters": (["search", "page", "lee", "--budget", 0, "--out", "{new}.html"], "budget=0"),
+    "a benchmark with a typing error": (["bench", "retrieval", "--sets", "nq,sqad", "--out", "{new}.jsonl"], "did you mean 'squad'"),
+    "a system with a typing error": (["bench", "retrieval", "--sets", "wiki-mini", "--systems", "BM52", "--out", "{new}.jsonl"], "did you mean 'BM25'"),
     "no questions": (["search", "evaluate", "--corpus", "lee", "--queries", "{made}/nothing.jsonl", "--embedder", "{encoder}"], "nothing.jsonl"),
     "a folder for questions": (["search", "evaluate", "--corpus", "lee", "--queries", "{made}", "--embedder", "{encoder}"], "is a folder"),
 }

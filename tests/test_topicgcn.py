@@ -264,3 +264,4 @@ def test_an_interrupted_command_goes_on(say, model, tmp_path, monkeypatch):
     assert status == 0 and "resuming" in err and [p.name for p in tmp_path.iterdir()] == ["judge"]
     one, two = model.model_.state_dict(), load_file(tmp_path / "judge/model.safetensors")
     assert all(torch.equal(one[k], two[k]) for k in one)
+    assert json.loads((tmp_path / "judge/training_history.json").read_bytes())["valid_loss"] == model.history_["valid_loss"]

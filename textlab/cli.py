@@ -10,11 +10,12 @@ __all__ = ['NOTHING_LOST', 'theta', 'topicgcn', 'lm', 'lm_tokenizer', 'lm_encode
            'corpus_info', 'check_writable', 'check_model_folder', 'find_vectors', 'read_vectors', 'embed_corpus',
            'count_or_share', 'partial_folder', 'topic_rows', 'topic_table', 'theta_fit', 'fitted', 'load_model',
            'theta_topics', 'write_shares', 'theta_transform', 'check_labels', 'theta_evaluate', 'read_labelled',
-           'vectors_for', 'topicgcn_fit', 'gcn_fitted', 'load_classifier', 'check_file', 'write_rows',
-           'topicgcn_predict', 'topicgcn_evaluate', 'topicgcn_explain', 'topicgcn_graph', 'lm_tokenizer_train',
-           'keep_checkpoints', 'lm_train', 'lm_trained', 'load_writer', 'lm_evaluate', 'lm_generate',
-           'lm_encoder_train', 'encoder_trained', 'search_embedder', 'check_index_folder', 'search_build',
-           'search_query', 'search_systems', 'search_evaluate', 'bench_topics', 'bench_classification', 'demo']
+           'vectors_for', 'fit_and_save', 'fit_classifier', 'topicgcn_fit', 'gcn_fitted', 'load_classifier',
+           'check_file', 'write_rows', 'topicgcn_predict', 'topicgcn_evaluate', 'topicgcn_explain', 'topicgcn_graph',
+           'lm_tokenizer_train', 'keep_checkpoints', 'lm_train', 'lm_trained', 'load_writer', 'lm_evaluate',
+           'lm_generate', 'lm_encoder_train', 'encoder_trained', 'search_embedder', 'check_index_folder',
+           'search_build', 'search_query', 'search_page', 'search_systems', 'search_evaluate', 'listed', 'bench_topics',
+           'bench_classification', 'bench_retrieval', 'demo']
 
 # %% ../nbs/60_cli.ipynb #bc1e4d81
 import contextlib, errno, importlib, inspect, json, math, os, shutil, sys, tempfile, time, warnings
@@ -536,7 +537,31 @@ def vectors_for(
     if path is not None and 'embedding' not in model.doc_features: raise ConfigError(f"--embeddings: a model with doc_features={model.doc_features!r} reads no embeddings; leave them out, or fit with --doc_features tfidf+embedding")
     return read_vectors(path, corpus)
 
-# %% ../nbs/60_cli.ipynb #4dc982c1
+# %% ../nbs/60_cli.ipynb #e9156f86
+def fit_and_save(
+    model: Any, # an estimator, not yet fitted
+    out: Path, # folder of the model to be
+    *data: Any, # what its `fit` learns from
+    resume: bool, # go on from the checkpoint of an interrupted run
+    **options: Any, # more for `fit`
+) -> Any: # the model, fitted and saved
+    "Fit a model with its checkpoints in `<out>.partial`, and save it"
+    with partial_folder(out, resume) as partial:
+        model.fit(*data, checkpoint_dir=partial, **options)
+        model.save(out)
+    return model
+
+# %% ../nbs/60_cli.ipynb #972fac8f
+def fit_classifier(
+    given: dict, # the arguments of `topicgcn fit`, by name
+) -> Any: # a `TopicGCN`, fitted and saved
+    "What `topicgcn fit` does: place and options first, then the corpus, then the work"
+    check_model_folder(given['out'], given['overwrite'])
+    model = room('topicgcn.gcn').TopicGCN(**{name: given[name] for name in GCN} | dict(batch_size=given['batch_size'] or None))
+    corpus = read_labelled(given['source'], **given['kwargs'])
+    return fit_and_save(model, given['out'], corpus, embeddings=vectors_for(model, given['embeddings'], corpus), resume=given['resume'])
+
+# %% ../nbs/60_cli.ipynb #d0c4a0a3
 @command(topicgcn, 'fit', **GCN_FIT)
 @delegates(read_corpus)
 def topicgcn_fit(
@@ -562,7 +587,7 @@ def topicgcn_fit(
     lda_passes: int | None = None, # over the texts, to learn the topics; default: by corpus size
     epochs: int | None = None, # passes; default: 12, more on small corpora; 60 with theta alone
     batch_size: int = 64, # documents a step; 0: all at once
-    learning_rate: float | None = None, # of the graph's part; default: 0.001, 0.01 with theta alone
+    learning_rate: float | None = None, # of the graph's part; default: 0.005, 0.01 with theta alone
     patience: int | None = None, # stop after so many epochs without improvement; default: a third of all
     valid_share: float = .1, # of each class, held out to stop by
     refit: bool = True, # then train once more on all of them
@@ -572,13 +597,7 @@ def topicgcn_fit(
     **kwargs,
 ) -> Answer:
     "Learn to classify a corpus with labels, and save the model"
-    given, began = locals(), time.perf_counter()
-    check_model_folder(out, overwrite)
-    model = room('topicgcn.gcn').TopicGCN(**{name: given[name] for name in GCN} | dict(batch_size=batch_size or None))
-    corpus = read_labelled(source, **kwargs)
-    with partial_folder(out, resume) as partial:
-        model.fit(corpus, embeddings=vectors_for(model, embeddings, corpus), checkpoint_dir=partial, resume=resume)
-        model.save(out)
+    began, model = time.perf_counter(), fit_classifier(locals())
     return gcn_fitted(model, out, time.perf_counter() - began)
 
 # %% ../nbs/60_cli.ipynb #e2a1b855
@@ -839,7 +858,7 @@ ENCODER_TRAIN = dict(
             'Questions drawn from the passages': 'min_words max_words rarity hide word_dropout', 'Training': 'epochs batch_size learning_rate temperature seed', 'Output': 'out overwrite resume'},
     examples=['textlab lm encoder train wiki-mini-passages --out encoder', 'textlab lm encoder train passages.jsonl --epochs 20 --out encoder --json', 'textlab search build passages.jsonl --embedder encoder --out index'])
 
-# %% ../nbs/60_cli.ipynb #fbb2537e
+# %% ../nbs/60_cli.ipynb #c8474d07
 @command(lm_encoder, 'train', **ENCODER_TRAIN)
 @delegates(read_corpus)
 def lm_encoder_train(
@@ -876,9 +895,7 @@ def lm_encoder_train(
     model = room('lm.encoder').DocumentEncoder(**{name: given[name] for name in ENCODER})
     model.options()
     passages = read_corpus(source, **kwargs)
-    with partial_folder(out, resume) as partial:
-        model.fit(passages, checkpoint_dir=partial)
-        model.save(out)
+    fit_and_save(model, out, passages, resume=resume)
     return encoder_trained(model, out, len(passages), time.perf_counter() - began)
 
 # %% ../nbs/60_cli.ipynb #2823ffd1
@@ -965,6 +982,32 @@ def search_query(
     rows = [(n, h['score'], h['id'], *([h['title'] or ''] if titled else []), h['snippet']) for n, h in enumerate(hits, 1)]
     return Answer(data, table(rows, ['', 'score', 'id', *(['title'] if titled else []), 'passage']))
 
+# %% ../nbs/60_cli.ipynb #394d40f9
+@command(search, 'page', groups={'Corpus': CORPUS}, examples=['textlab search page wiki-mini-passages --out search.html', 'textlab search page posts.csv --text body --title "Our posts" --out search.html', 'textlab search page passages.jsonl --embedder encoder --out search.html --json'])
+@delegates(read_corpus)
+def search_page(
+    source: str, # passages: built-in name, file, folder, or data set of the hub
+    *,
+    out: Path, # .html: the page to be; replaced when the new one is complete
+    embedder: Path | None = None, # folder of an encoder of ours (textlab lm encoder train); default: one is trained on the passages
+    budget: int = 1_000_000, # parameters of an encoder that is trained, a byte each in the file
+    epochs: int = 20, # passes over the passages to train it
+    weight: float = .7, # of the vectors in a search by both, beside 1 for the words
+    title: str = 'Search', # of the page
+    seed: int = 42, # the same seed gives the same page
+    **kwargs,
+) -> Answer:
+    "One HTML file that searches passages by words, by vectors and by both"
+    began, E, P = time.perf_counter(), room('lm.encoder'), room('lm.page')
+    check_file(out, '.html')
+    room('core').check_number(weight, 'weight', low=0)
+    encoder = E.DocumentEncoder(budget=budget, epochs=epochs, seed=seed) if embedder is None else search_embedder(str(embedder))
+    passages = read_corpus(source, **kwargs)
+    if embedder is None: encoder.options(); encoder.fit(passages)
+    page = P.search_page(encoder, passages, weight, title=title, path=out)
+    data = dict(out=str(out), passages=len(passages), parameters=encoder.num_parameters, bytes=len(page.encode()), seconds=time.perf_counter() - began)
+    return Answer(data, f"{len(passages):,} passages, {data['bytes']/1e6:.1f} MB, {data['seconds']:.1f} s\n\nopen {out}")
+
 # %% ../nbs/60_cli.ipynb #6c13a8ef
 def search_systems(
     model: Any, # an embedder, with `encode` and `encode_queries`
@@ -1005,7 +1048,14 @@ def search_evaluate(
     shown = [(name, *(r[m] for m in R.MEASURES), '{:.3f}-{:.3f}'.format(*r['ci']['MRR@10'])) for name, r in rows.items()]
     return Answer(data | dict(seconds=time.perf_counter() - began), f"{table(shown, ['system', *R.MEASURES, 'MRR@10, 95%'])}\n\n{len(asked):,} questions, {len(passages):,} passages, embedder {model.name}")
 
-# %% ../nbs/60_cli.ipynb #f4642daa
+# %% ../nbs/60_cli.ipynb #f6637e66
+def listed(
+    names: str | None, # separated by commas; a comma inside a name is written |
+) -> list[str] | None: # None: all
+    "The names in an option"
+    return [n.strip().replace('|', ',') for n in names.split(',') if n.strip()] if names else None
+
+# %% ../nbs/60_cli.ipynb #740fe93d
 @command(bench, 'topics', resume='run the same command again with the same --out; finished runs are kept',
          examples=['textlab bench topics --corpus 20ng --num_topics 50 --seeds 3 --out runs.jsonl', 'textlab bench topics --corpus lee --num_topics 10 --seeds 1 --systems "THETA,NMF,LDA" --json'])
 def bench_topics(
@@ -1019,7 +1069,7 @@ def bench_topics(
 ) -> Answer:
     "Topic models side by side: same corpus, vocabulary, vectors and split"
     peers = room('bench.topics')
-    names = [s.strip() for s in systems.split(',') if s.strip()] if systems else None
+    names = listed(systems)
     runs = peers.bench_topics(corpus=corpus, embeddings=find_vectors(embeddings) if embeddings else None, num_topics=num_topics, seeds=seeds, systems=names, out=out)
     return Answer(dict(corpus=corpus, num_topics=num_topics, seeds=seeds, runs=runs.to_dict('records')), peers.summarise(runs).to_string())
 
@@ -1035,10 +1085,27 @@ def bench_classification(
 ) -> Answer:
     "Classifiers side by side: same texts and split"
     peers, each = room('bench.classification'), [c.strip() for c in corpora.split(',') if c.strip()]
-    names = [s.strip().replace('|', ',') for s in systems.split(',') if s.strip()] if systems else None
+    names = listed(systems)
     runs = peers.bench_classification(each, names, seeds, out, embeddings)
     tables = '\n\n'.join(f'{c}\n{peers.class_table(runs, c).to_string()}' for c in each)
     return Answer(dict(corpora=each, seeds=seeds, runs=runs.to_dict('records')), tables)
+
+# %% ../nbs/60_cli.ipynb #fbd44d92
+@command(bench, 'retrieval', resume='run the same command again with the same --out; finished runs are kept',
+         examples=['textlab bench retrieval --sets nq,squad,cranfield --seeds 3 --out runs.jsonl', 'textlab bench retrieval --sets wiki-mini --seeds 1 --systems "BM25,ours,BM25 + ours,MiniLM"'])
+def bench_retrieval(
+    *,
+    sets: str = 'nq,squad,cranfield', # names separated by commas; wiki-mini needs no data
+    seeds: int = 3, # runs of a system that a seed changes
+    systems: str | None = None, # names separated by commas (a comma in a name is written |); default: all
+    models: Path = Path('models'), # folder of the specified language models; trained there where they are missing
+    out: Path = Path('retrieval.jsonl'), # results, a JSON line a run, kept and resumed from
+) -> Answer:
+    "Search systems side by side: same passages and questions, quality and cost"
+    peers, names = room('bench.retrieval'), listed(sets)
+    runs = peers.bench_retrieval(names, listed(systems), seeds, out, models)
+    tables = '\n\n'.join(f'{n}\n{peers.retrieval_table(runs, n).to_string()}\n\n{peers.cost_table(runs, n).to_string()}' for n in names)
+    return Answer(dict(sets=names, seeds=seeds, runs=runs.to_dict('records')), tables)
 
 # %% ../nbs/60_cli.ipynb #dea02022
 @command(app, 'demo', examples=['textlab demo', 'textlab demo --out my_report'])

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TERM', 'MEASURES', 'HF_ENCODERS', 'terms', 'BM25', 'known_items', 'Dense', 'zscore', 'Hybrid', 'rank_rows', 'rank',
-           'evaluate_search', 'results_table', 'Whitened', 'PooledTokens', 'four_letters', 'load_hf_encoder']
+           'each_question', 'summarise_search', 'evaluate_search', 'results_table', 'Whitened', 'PooledTokens',
+           'four_letters', 'load_hf_encoder']
 
 # %% ../../nbs/33_lm.retrieval.ipynb #d0eff59f
 import re
@@ -186,16 +187,15 @@ def rank(
         ranked += [ids[row].tolist() for row in rank_rows(S, k)]
     return ranked
 
-# %% ../../nbs/33_lm.retrieval.ipynb #05a09116
+# %% ../../nbs/33_lm.retrieval.ipynb #5ef44476
 MEASURES = {'R@1': (recall_at_k, 1), 'R@10': (recall_at_k, 10), 'R@100': (recall_at_k, 100), 'P@10': (precision_at_k, 10), 'MRR@10': (mrr, 10), 'nDCG@10': (ndcg_at_k, 10)}
 
-def evaluate_search(
+def each_question(
     scorer: Any, # `BM25`, `Dense`, `Hybrid`, a `SearchIndex`, or scores [Q, N]
-    queries: Sequence[dict], # id, text, relevant: as `read_queries` gives them
+    queries: Sequence[dict], # Q questions: id, text, relevant, as `read_queries` gives them
     ids: Sequence[str] | None = None, # N ids of the passages; a `SearchIndex` knows its own
-    resamples: int = 1000, # for the intervals; 0: none
-) -> dict: # R@1, R@10, R@100, P@10, MRR@10, nDCG@10, queries, and `ci`: {measure: (low, high)}
-    "Ask all questions and measure the answers"
+) -> dict[str, np.ndarray]: # measure -> [Q]
+    "Ask all questions and measure each answer"
     ids = getattr(scorer, 'ids', None) if ids is None else ids
     if ids is None: raise ConfigError("ids: give the ids of the passages, in the order of the scores")
     queries, known = list(queries), set(ids)
@@ -204,10 +204,25 @@ def evaluate_search(
         lost = next((d for d, grade in q['relevant'].items() if grade > 0 and d not in known), None)
         if lost is not None: raise CorpusError(f"question {q['id']!r}: the relevant {lost!r} is not in the corpus; is it the right corpus?")
     ranked, truth = rank(scorer, [q['text'] for q in queries], ids), [q['relevant'] for q in queries]
-    each = {name: f(ranked, truth, k, per_query=True) for name, (f, k) in MEASURES.items()}
-    row = {name: float(values.mean()) for name, values in each.items()} | {'queries': len(queries)}
+    return {name: f(ranked, truth, k, per_query=True) for name, (f, k) in MEASURES.items()}
+
+def summarise_search(
+    each: dict[str, np.ndarray], # from `each_question`
+    resamples: int = 1000, # for the intervals; 0: none
+) -> dict: # R@1, R@10, R@100, P@10, MRR@10, nDCG@10, queries, and `ci`: {measure: (low, high)}
+    "Means over questions, with their intervals"
+    row = {name: float(values.mean()) for name, values in each.items()} | {'queries': len(each['R@1'])}
     if resamples: row['ci'] = {name: bootstrap_ci(values, resamples=resamples)[1:] for name, values in each.items()}
     return row
+
+def evaluate_search(
+    scorer: Any, # `BM25`, `Dense`, `Hybrid`, a `SearchIndex`, or scores [Q, N]
+    queries: Sequence[dict], # id, text, relevant: as `read_queries` gives them
+    ids: Sequence[str] | None = None, # N ids of the passages; a `SearchIndex` knows its own
+    resamples: int = 1000, # for the intervals; 0: none
+) -> dict: # R@1, R@10, R@100, P@10, MRR@10, nDCG@10, queries, and `ci`: {measure: (low, high)}
+    "Ask all questions and measure the answers"
+    return summarise_search(each_question(scorer, queries, ids), resamples)
 
 # %% ../../nbs/33_lm.retrieval.ipynb #4aa47bc7
 def results_table(
@@ -218,17 +233,18 @@ def results_table(
     show = lambda r: {m: f'{r[m]:.3f}' for m in MEASURES} | ({f'{measure}, 95%': '{:.3f}–{:.3f}'.format(*r['ci'][measure])} if 'ci' in r else {})
     return pd.DataFrame({name: show(r) for name, r in rows.items()}).T
 
-# %% ../../nbs/33_lm.retrieval.ipynb #a7190322
+# %% ../../nbs/33_lm.retrieval.ipynb #c1a2609a
 class Whitened:
     "An embedder whose vectors have mean zero and equal spread in all directions over a corpus"
     def __init__(
         self,
         embedder: Any, # with `encode` and `encode_queries`
-        corpus: Any, # passages to learn mean and spread from
+        corpus: Any = None, # passages to learn mean and spread from, or
         floor: float = 1e-3, # ε, share of the largest spread below which a direction is not blown up further
+        vectors: np.ndarray | None = None, # [N, d] their vectors, where they are there already
     ):
         self.embedder = embedder
-        X = check_embeddings(embedder.encode(texts_of(corpus))).astype(np.float64)
+        X = check_embeddings(embedder.encode(texts_of(corpus)) if vectors is None else vectors).astype(np.float64)
         self.mean = X.mean(axis=0)
         values, U = np.linalg.eigh(np.cov(X - self.mean, rowvar=False))                     # (d,), (d, d)
         self.matrix = U/np.sqrt(np.maximum(values, 0) + floor*values.max())
