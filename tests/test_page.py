@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from textlab.core import ConfigError, CorpusError, TextlabError
+from textlab.core import ConfigError, CorpusError, TextlabError, script_json
 from textlab.embed import Embedder
 from textlab.lm.encoder import DocumentEncoder
-from textlab.lm.page import MAX_PASSAGES, TERMS_JS, ask_page, in_node, round_table, script_json, search_page
+from textlab.lm.page import MAX_PASSAGES, TERMS_JS, ask_page, in_node, round_table, search_page
 from textlab.lm.retrieval import terms
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))), None)

@@ -6,10 +6,10 @@
 __all__ = ['TextlabError', 'CorpusError', 'EmbeddingError', 'ArtifactError', 'ConfigError', 'TrainingError', 'MissingExtraError',
            'check_choice', 'check_number', 'check_texts', 'check_embeddings', 'require', 'check_torchvision',
            'seed_everything', 'threads', 'default_device', 'log', 'progress', 'disk_error', 'replace_path',
-           'atomic_path', 'atomic_write_text', 'fingerprint']
+           'atomic_path', 'atomic_write_text', 'script_json', 'fingerprint']
 
-# %% ../nbs/00_core.ipynb #d8651473
-import contextlib, difflib, errno, hashlib, importlib.util, os, random, shutil, sys, tempfile
+# %% ../nbs/00_core.ipynb #fdbfaa62
+import contextlib, difflib, errno, hashlib, importlib.util, json, os, random, re, shutil, sys, tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -207,6 +207,14 @@ def atomic_write_text(path: str | Path, text: str) -> Path:
     "Write a UTF-8 file that is whole or absent"
     with atomic_path(path) as tmp: tmp.write_text(text, encoding='utf-8')
     return Path(path)
+
+# %% ../nbs/00_core.ipynb #5f94923b
+def script_json(
+    value: Any, # anything that JSON can hold
+) -> str: # inside a script element it cannot end it
+    "JSON that may stand in a script element whatever the texts hold"
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')).translate({ord(c): f'\\u{ord(c):04x}' for c in '<>&\u2028\u2029'})
+    return re.sub('[\ud800-\udfff]', '\ufffd', text)
 
 # %% ../nbs/00_core.ipynb #b4359cd4
 def fingerprint(

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['TERMS_JS', 'WORDS_JS', 'HASH_JS', 'LAYER_JS', 'ENCODER_JS', 'SEARCH_JS', 'SNIPPET_JS', 'HIT_JS', 'BOX_JS', 'KEYS_JS',
            'PAGE_JS', 'PAGE_CSS', 'MAX_PASSAGES', 'MAX_MB', 'in_node', 'round_table', 'packed', 'encoder_data',
-           'script_json', 'check_page', 'page_data', 'search_page', 'ask_page']
+           'check_page', 'page_data', 'search_page', 'ask_page']
 
-# %% ../../nbs/36_lm.page.ipynb #97bfca15
+# %% ../../nbs/36_lm.page.ipynb #85f91ac6
 import base64, hashlib, html, json, re, shutil, subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 import numpy as np
 from datasets import Dataset
-from ..core import ConfigError, CorpusError, TextlabError, atomic_write_text, check_choice, check_number, check_texts
+from ..core import ConfigError, CorpusError, TextlabError, atomic_write_text, check_choice, check_number, check_texts, script_json
 from .encoder import DocumentEncoder
 from .retrieval import terms
 from .search import HYBRID_WEIGHT
@@ -229,13 +229,13 @@ if(globalThis.document)setTimeout(box);
 '''
 PAGE_JS = TERMS_JS + WORDS_JS + HASH_JS + LAYER_JS + ENCODER_JS + SEARCH_JS + SNIPPET_JS + HIT_JS + BOX_JS + KEYS_JS
 
-# %% ../../nbs/36_lm.page.ipynb #45ad2403
+# %% ../../nbs/36_lm.page.ipynb #9f7530c6
 PAGE_CSS = '''
 :root{color-scheme:light dark;--paper:#fbfbfa;--card:#fff;--ink:#1d2126;--soft:#5c6670;--line:#d8dce0;--on:#0b62a8;--mark:#ffe9a8}
 @media(prefers-color-scheme:dark){:root{--paper:#14171a;--card:#1c2024;--ink:#e8eaec;--soft:#a0a9b2;--line:#363c43;--on:#6db6f2;--mark:#5c4a12}}
 *{box-sizing:border-box}[hidden]{display:none!important}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;overflow-wrap:anywhere}
-main{max-width:820px;margin:0 auto;padding:32px 20px}body.inside main{padding:8px 14px 14px}
+main{max-width:820px;margin:0 auto;padding:32px 20px}body.inside{--paper:var(--card)}body.inside main{padding:8px 14px 14px}
 h1{font-size:clamp(1.4rem,5vw,2rem);line-height:1.2;letter-spacing:-.01em;margin:0 0 12px}
 form{position:sticky;top:0;background:var(--paper);padding:8px 0 10px;display:flex;flex-wrap:wrap;gap:10px 14px;align-items:center;z-index:1}
 #q{flex:1 1 300px;min-width:0;font:inherit;font-size:1.08rem;padding:10px 14px;border:1px solid var(--line);border-radius:10px;background:var(--card);color:inherit}
@@ -252,14 +252,6 @@ mark{background:var(--mark);color:inherit;border-radius:3px;padding:0 1px}#foot{
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 @media(max-width:480px){main{padding:18px 14px}fieldset{flex:1}fieldset label{flex:1;text-align:center;padding:5px 4px}}
 '''
-
-# %% ../../nbs/36_lm.page.ipynb #64a46e79
-def script_json(
-    value: Any, # anything that JSON can hold
-) -> str: # inside a script element it cannot end it
-    "JSON that may stand in a script element whatever the texts hold"
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')).translate({ord(c): f'\\u{ord(c):04x}' for c in '<>&\u2028\u2029'})
-    return re.sub('[\ud800-\udfff]', '\ufffd', text)
 
 # %% ../../nbs/36_lm.page.ipynb #9f5c17c9
 MAX_PASSAGES, MAX_MB = 20_000, 60

@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['NO_XML', 'GRAPH_CSS', 'GRAPH_JS', 'check_theta', 'doc_topic_edges', 'topic_topic_edges', 'normalize', 'TopicGraph',
            'build_graph', 'GraphBlocks', 'doc_rows', 'torch_csr', 'check_names', 'topic_layout', 'topic_mass',
-           'bubbles', 'label_colors', 'drawn_edges', 'document_places', 'plot_graph', 'topic_cards', 'script_json',
-           'graph_html']
+           'bubbles', 'label_colors', 'drawn_edges', 'document_places', 'plot_graph', 'topic_cards', 'graph_html']
 
-# %% ../../nbs/21_topicgcn.graph.ipynb #fc17fca9
-import html, json, re, warnings
+# %% ../../nbs/21_topicgcn.graph.ipynb #709cf20c
+import html, re, warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.pyplot import rc_context
-from ..core import ConfigError, atomic_path, atomic_write_text, check_embeddings, check_number, check_texts, require
+from ..core import ConfigError, atomic_path, atomic_write_text, check_embeddings, check_number, check_texts, require, script_json
 from ..plots import FAINT, STYLE, map_axes, palette, place_labels, shorten
 from .topics import topic_similarity
 
@@ -315,7 +314,7 @@ def plot_graph(
     if labels is not None and len(classes) <= 12: ax.legend([Line2D([], [], marker='o', ls='', color=c) for c in colors], classes, loc='upper center', ncols=len(classes), fontsize=9, handletextpad=.1, columnspacing=1.2)
     return fig
 
-# %% ../../nbs/21_topicgcn.graph.ipynb #d90096c6
+# %% ../../nbs/21_topicgcn.graph.ipynb #ad41879b
 def topic_cards(
     graph: TopicGraph, # N documents, K topics
     topic_words: Sequence[Sequence[str]], # K lists of words
@@ -339,10 +338,6 @@ def topic_cards(
                           labels=[[int(c), round(float(parts[c]/max(mass[k], 1e-9)), 3)] for c in np.argsort(-parts, kind='stable')[:6] if parts[c] > 0] if labels is not None else [],
                           mass=round(float(mass[k]/max(mass.sum(), 1e-9)), 4)))
     return cards
-
-def script_json(value: Any) -> str:
-    "JSON that may stand in a script element whatever the texts hold"
-    return json.dumps(value, ensure_ascii=True, allow_nan=False).replace('<', '\\u003c').replace('>', '\\u003e').replace('&', '\\u0026')
 
 # %% ../../nbs/21_topicgcn.graph.ipynb #336f6c8b
 GRAPH_CSS = '''
