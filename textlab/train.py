@@ -232,7 +232,7 @@ class Checkpoint(Callback):
         if self.folder is None or not self.resume or not (self.folder/'training_state.pt').exists(): return
         state = load_checkpoint(self.folder/'training_state.pt')
         if state['key'] != self.key:
-            raise TrainingError(f"{self.folder/'training_state.pt'} belongs to a run with other data or options; remove the folder, or start over with resume=False")
+            raise TrainingError(f"{self.folder/'training_state.pt'} belongs to a run with other data or options; remove the folder, or start over without resuming")
         bare_model(self.model).load_state_dict(state['model'])
         self.opt.load_state_dict(state['optimizer'])
         self.best, self.best_epoch, self.best_weights = state['best'], state['best_epoch'], state['best_weights']

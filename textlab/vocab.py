@@ -139,7 +139,7 @@ def select(self: Vocabulary,
 ) -> np.ndarray: # [V] positions in `seen` of the words kept, most frequent first
     "Choose the words by document frequency, frequency and alphabet"
     if not n_docs: raise CorpusError("texts: there are none to learn a vocabulary from")
-    if not len(seen): raise CorpusError(f"no vocabulary: the {n_docs:,} texts hold nothing but stop words and words of fewer than {self.min_length} letters; try stop_words=None or min_length=1")
+    if not len(seen): raise CorpusError(f"no vocabulary: the {n_docs:,} texts hold nothing but stop words and words of fewer than {self.min_length} letters; keep stop words, or shorter ones")
     low, high = df_bound(self.min_df, n_docs, 'min_df'), df_bound(self.max_df, n_docs, 'max_df')
     keep = np.flatnonzero((doc_freq >= low) & (doc_freq <= high))
     if not len(keep): raise CorpusError(f"no vocabulary: none of {len(seen):,} words is in at least {low:g} and at most {high:g} of {n_docs:,} texts; lower min_df={self.min_df} or raise max_df={self.max_df}")

@@ -302,7 +302,7 @@ def label_numbers(
     "Classes as numbers, in mode 'supervised' only"
     self.classes_ = []
     if self.mode != 'supervised': return np.full(len(corpus), -1)
-    if 'label' not in corpus.column_names: raise ConfigError("mode='supervised' needs labels: load the corpus with label='name of the column', or use mode='zero_shot'")
+    if 'label' not in corpus.column_names: raise ConfigError("the mode supervised needs labels: name the column that holds them as label, or use the mode zero_shot")
     labels = no_minus_one(corpus['label'])
     known = has_label(labels)
     self.classes_ = sorted({label for label, k in zip(labels, known) if k})
