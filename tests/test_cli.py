@@ -121,7 +121,7 @@ def test_evaluate(fitted, say):
 
 
 def test_a_reader_that_hangs_up_is_no_error(fitted, quiet):
-    p = subprocess.Popen([sys.executable, "-m", "textlab.cli", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet)
+    p = subprocess.Popen([sys.executable, "-m", "textlab.cli", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet | {"PYTHONUNBUFFERED": ""})  # as a user's shell has it
     p.stdout.close()
     assert (p.stderr.read(), p.wait(60)) == (b"", 141)
     p.stderr.close()

@@ -95,14 +95,16 @@ def parameters(
     docs, signature = docments(f), inspect.signature(f)
     return [parameter(p, ' '.join((docs.get(n) or '').split()), where.get(n, 'Options')) for n, p in signature.parameters.items()]
 
-# %% ../nbs/60_cli.ipynb #433f9dd1
+# %% ../nbs/60_cli.ipynb #ad6c9cf0
 def emit(
     answer: Answer, # of a command
     as_json: bool, # for a program?
 ) -> None:
     "Print an answer on stdout"
     try: print(json.dumps(finite(answer.data), ensure_ascii=False, allow_nan=False) if as_json else answer.text, flush=True)
-    except BrokenPipeError: raise typer.Exit(128 + 13) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads what is still in the buffer, and Python would complain at its exit
+        raise typer.Exit(128 + 13) from None
 
 def run_command(
     f: Callable[..., Answer], # the command
