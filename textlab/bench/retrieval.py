@@ -9,18 +9,17 @@ __all__ = ['SETS', 'RETRIEVERS', 'RANDOM', 'READ', 'NAMES', 'WEIGHTS', 'SearchTa
            'answers', 'run_search', 'run_set', 'bench_retrieval', 'bench_weights', 'retrieval_table', 'cost_table',
            'plot_retrieval']
 
-# %% ../../nbs/72_bench.retrieval.ipynb #10bbd33b
+# %% ../../nbs/72_bench.retrieval.ipynb #974b103b
 import math, os, time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
-from datasets import Dataset
 from .topics import add_result, apart, read_results
 from ..core import check_choice, log
 from ..corpus import load_corpus
-from ..embed import load_embedder, texts_of
+from ..embed import load_embedder
 from ..lm.encoder import DocumentEncoder, test_set, tuning_set
 from ..lm.lstm import count_parameters
 from ..lm.retrieval import BM25, MEASURES, Dense, Hybrid, PooledTokens, Whitened, each_question, known_items, rank_rows, summarise_search, zscore
@@ -28,7 +27,7 @@ from ..lm.transformer import LanguageModel, bench_language_model, language_model
 from ..metrics import bootstrap_ci
 from ..store import latency
 
-# %% ../../nbs/72_bench.retrieval.ipynb #e8c290ae
+# %% ../../nbs/72_bench.retrieval.ipynb #12bc0eb2
 SETS = {'nq': 'NQ', 'squad': 'SQuAD dev', 'cranfield': 'Cranfield', 'wiki-mini': None} # name here -> name in `test_set`
 
 @dataclass
@@ -42,7 +41,7 @@ class SearchTask:
     built: dict = field(default_factory=dict)   # name -> `SearchFit`
 
     @property
-    def ids(self) -> list[str]: return [p['id'] for p in self.corpus]
+    def ids(self) -> list[str]: return self.corpus['id'][:]
 
 def load_search_task(
     name: str, # of `SETS`
