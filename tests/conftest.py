@@ -4,7 +4,7 @@ import os, re, subprocess, sys
 import pytest
 from hypothesis import settings
 
-from textlab.cli import run
+from textlab.cli.core import run
 
 settings.register_profile("textlab", derandomize=True, deadline=None)
 settings.load_profile("textlab")

@@ -3,7 +3,7 @@ import csv, errno, json, os, shutil, subprocess, sys
 from pathlib import Path
 
 import numpy as np, pytest, typer
-from textlab.cli import app, main, run
+from textlab.cli.core import app, main, run
 
 COMMANDS = [("theta", "fit"), ("theta", "topics"), ("theta", "transform"), ("theta", "evaluate"), ("topicgcn", "fit"), ("topicgcn", "predict"), ("topicgcn", "evaluate"), ("topicgcn", "explain"), ("topicgcn", "graph"), ("lm", "tokenizer", "train"), ("lm", "train"), ("lm", "evaluate"), ("lm", "generate"), ("lm", "encoder", "train"), ("search", "build"), ("search", "query"), ("search", "evaluate"), ("corpus", "info"), ("embed",), ("bench", "topics"), ("demo",)]
 HEAVY = "torch transformers datasets fastai sklearn pandas matplotlib plotly gensim".split()
@@ -13,7 +13,7 @@ HEAVY = "torch transformers datasets fastai sklearn pandas matplotlib plotly gen
 
 def test_help_and_version_load_nothing_heavy(process):
     for argv in (["--help"], ["--version"], ["theta", "fit", "--help"], ["topicgcn", "fit", "--help"], ["lm", "train", "--help"], ["search", "--help"]):
-        code = f"import sys\nfrom textlab.cli import run\nstatus = run({argv})\nprint(status, [m for m in {HEAVY} if m in sys.modules])"
+        code = f"import sys\nfrom textlab.cli.core import run\nstatus = run({argv})\nprint(status, [m for m in {HEAVY} if m in sys.modules])"
         said = process("-c", code)
         assert said.stdout.splitlines()[-1] == "0 []" and said.stderr == "", said.stdout[-300:] + said.stderr
 
@@ -52,7 +52,7 @@ def test_every_option_has_both_spellings(command):
 
 def test_defaults_are_those_of_the_estimator():
     import inspect
-    from textlab.cli import GCN, MODEL, theta_fit, topicgcn_fit
+    from textlab.cli.core import GCN, MODEL, theta_fit, topicgcn_fit
     from textlab.theta.topics import TopicModel
     from textlab.topicgcn.gcn import TopicGCN
     here, there = inspect.signature(theta_fit).parameters, inspect.signature(TopicModel).parameters
@@ -63,7 +63,7 @@ def test_defaults_are_those_of_the_estimator():
 
 def test_defaults_are_those_of_the_language_models_and_of_search():
     import inspect
-    from textlab.cli import ENCODER, LM, lm_encoder_train, lm_generate, lm_tokenizer_train, lm_train, search_build, search_query
+    from textlab.cli.core import ENCODER, LM, lm_encoder_train, lm_generate, lm_tokenizer_train, lm_train, search_build, search_query
     from textlab.lm import BPETokenizer, DocumentEncoder, LanguageModel, SearchIndex
     default = lambda f, names=None: {n: p.default for n, p in inspect.signature(f).parameters.items() if names is None or n in names}
     assert default(lm_train, LM) == default(LanguageModel)   # every argument is an option
@@ -82,7 +82,7 @@ def fitted(tmp_path_factory, process):
     "A supervised model of 80 posts, by a real process with real embeddings"
     folder = tmp_path_factory.mktemp("fitted")
     argv = ["theta", "fit", "newsgroups-mini", "--limit", "80", "--num-topics", "5", "--epochs", "3", "--mode=supervised", "--embedder", "minilm", "--kl-warmup", "1", "--out", folder / "model", "--json"]
-    return folder, process("-m", "textlab.cli", *argv)
+    return folder, process("-m", "textlab.cli.core", *argv)
 
 
 def test_fit(fitted):
@@ -121,7 +121,7 @@ def test_evaluate(fitted, say):
 
 
 def test_a_reader_that_hangs_up_is_no_error(fitted, quiet):
-    p = subprocess.Popen([sys.executable, "-m", "textlab.cli", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet | {"PYTHONUNBUFFERED": ""})  # as a user's shell has it
+    p = subprocess.Popen([sys.executable, "-m", "textlab.cli.core", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet | {"PYTHONUNBUFFERED": ""})  # as a user's shell has it
     p.stdout.close()
     assert (p.stderr.read(), p.wait(60)) == (b"", 141)
     p.stderr.close()
@@ -300,16 +300,16 @@ def test_bad_use_of_a_model(fitted, mistake, tmp_path):
 
 
 def test_a_mistake_in_a_process_of_its_own(process, tmp_path):
-    done = process("-m", "textlab.cli", "theta", "fit", "lees", "--out", tmp_path / "m")
+    done = process("-m", "textlab.cli.core", "theta", "fit", "lees", "--out", tmp_path / "m")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and "did you mean 'lee'" in done.stderr
-    done = process("-m", "textlab.cli", "theta", "fit", "lee", "--num-topcs", "3", "--out", tmp_path / "m")
+    done = process("-m", "textlab.cli.core", "theta", "fit", "lee", "--num-topcs", "3", "--out", tmp_path / "m")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and "--num_topics" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_our_own_mistakes_keep_their_traceback(monkeypatch):
-    import textlab.cli
-    monkeypatch.setattr(textlab.cli, "room", lambda name: 1 / 0)
+    import textlab.cli.core
+    monkeypatch.setattr(textlab.cli.core, "room", lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError): run(["corpus", "info", "lee"])
 
 

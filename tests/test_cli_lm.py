@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from textlab.cli import run
+from textlab.cli.core import run
 
 WIKI = ("wiki-mini-passages", "--limit", 120)
 ENCODER = ("--dim", 32, "--fixed_dim", 32)
@@ -63,7 +63,7 @@ def test_evaluate(made, answer):
 def test_the_same_seed_writes_the_same_text_in_a_new_process(made, answer, process):
     line = ["lm", "generate", made / "writer", "--prompt", "The war", "--max_tokens", 15, "--seed", 7]
     here = answer(*line)
-    there = process("-m", "textlab.cli", *line, "--json")
+    there = process("-m", "textlab.cli.core", *line, "--json")
     assert (there.returncode, json.loads(there.stdout)) == (0, here), there.stderr
     assert here["text"].startswith("The war") and len(here["text"]) > len("The war")
     assert answer(*line[:-1], 8)["text"] != here["text"]
@@ -172,7 +172,7 @@ BAD = {
     "no epochs": (["lm", "train", "lee", "--epochs", 0, "--out", "{new}"], "epochs=0"),
     "heads that do not divide": (["lm", "train", "lee", "--limit", 9, "--arch", "transformer", "--num_heads", 3, "--out", "{new}"], "num_heads=3"),
     "a window longer than the text": (["lm", "train", "lee", "--limit", 3, "--tokenizer", "{tokens}", "--seq_len", 100000, "--out", "{new}"], "seq_len"),
-    "a model for a tokenizer": (["lm", "train", "lee", "--tokenizer", "{writer}", "--out", "{new}"], "not a textlab.lm.tokenizer.BPETokenizer"),
+    "a model for a tokenizer": (["lm", "train", "lee", "--tokenizer", "{writer}", "--out", "{new}"], "not a textlab.tokenizer.BPETokenizer"),
     "a tokenizer for a model": (["lm", "evaluate", "{tokens}", "lee"], "not a textlab.lm.transformer.LanguageModel"),
     "an index for a model": (["lm", "generate", "{index}"], "is no textlab artifact"),
     "no model": (["lm", "generate", "{made}/nothing"], "no such folder"),

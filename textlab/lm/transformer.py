@@ -25,7 +25,7 @@ from ..core import (ConfigError, TextlabError, atomic_write_text, check_choice, 
 from ..corpus import load_corpus
 from ..embed import Embedder, load_own, register_embedder, texts_of
 from .lstm import LSTMModel, count_parameters, document_bits, pooled_hidden, train_network
-from .tokenizer import BPETokenizer, pack, split_documents
+from ..tokenizer import BPETokenizer, pack, split_documents
 
 # %% ../../nbs/32_lm.transformer.ipynb #dc117d25
 def attention(

@@ -1,0 +1,2 @@
+"""The command line: one `textlab` command, one room per system"""
+from textlab.cli.core import app, main, run
