@@ -1364,4 +1364,7 @@ d = { 'settings': { 'branch': 'main',
                                'textlab.vocab.tokenize': ('vocab.html#tokenize', 'textlab/vocab.py'),
                                'textlab.vocab.top_words': ('vocab.html#top_words', 'textlab/vocab.py'),
                                'textlab.vocab.unit_csr': ('vocab.html#unit_csr', 'textlab/vocab.py'),
-                               'textlab.vocab.word_pattern': ('vocab.html#word_pattern', 'textlab/vocab.py')}}}
+                               'textlab.vocab.word_pattern': ('vocab.html#word_pattern', 'textlab/vocab.py')},
+            'textlab.web': { 'textlab.web.asset': ('web.html#asset', 'textlab/web.py'),
+                             'textlab.web.esc': ('web.html#esc', 'textlab/web.py'),
+                             'textlab.web.framed': ('web.html#framed', 'textlab/web.py')}}}
