@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['TERMS_JS', 'WORDS_JS', 'HASH_JS', 'LAYER_JS', 'ENCODER_JS', 'SEARCH_JS', 'SNIPPET_JS', 'HIT_JS', 'BOX_JS', 'KEYS_JS',
-           'PAGE_JS', 'PAGE_CSS', 'MAX_PASSAGES', 'MAX_MB', 'DOCUMENT', 'POLICY', 'PARTS', 'ASK', 'first_error',
-           'in_node', 'round_table', 'packed', 'layer_data', 'encoder_data', 'check_page', 'page_data', 'allowed',
-           'search_page', 'ask_page']
+           'PAGE_JS', 'PAGE_CSS', 'MAX_PASSAGES', 'MAX_MB', 'BODY', 'PARTS', 'ASK', 'first_error', 'in_node',
+           'round_table', 'packed', 'layer_data', 'encoder_data', 'check_page', 'page_data', 'search_page', 'ask_page']
 
 # %% ../../nbs/36_lm.page.ipynb #85f91ac6
-import base64, hashlib, html, json, re, shutil, subprocess
+import base64, json, re, shutil, subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -17,12 +16,12 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from ..core import ConfigError, CorpusError, TextlabError
-from ..core import atomic_write_text, check_choice, check_number, check_texts, script_json
+from ..core import atomic_write_text, check_choice, check_number, check_texts
 from .encoder import DocumentEncoder, EncoderNetwork
 from .retrieval import terms
 from .search import HYBRID_WEIGHT
 from ..store import passages_of
-from ..web import asset
+from ..web import asset, document, esc
 
 # %% ../../nbs/36_lm.page.ipynb #74abd78b
 def first_error(
@@ -113,7 +112,7 @@ KEYS_JS = asset('search/keys.js')
 PAGE_JS = '\n'.join([TERMS_JS, WORDS_JS, HASH_JS, LAYER_JS, ENCODER_JS, SEARCH_JS, SNIPPET_JS, HIT_JS, BOX_JS, KEYS_JS])
 
 # %% ../../nbs/36_lm.page.ipynb #9f7530c6
-PAGE_CSS = asset('colors.css') + asset('search/search.css')
+PAGE_CSS = asset('search/search.css')
 
 # %% ../../nbs/36_lm.page.ipynb #9f5c17c9
 MAX_PASSAGES, MAX_MB = 20_000, 60
@@ -150,18 +149,7 @@ def page_data(
                 bm25=dict(k1=1.2, b=.75), weight=check_number(weight, 'weight', low=0), questions=examples)
 
 # %% ../../nbs/36_lm.page.ipynb #5ea11c47
-DOCUMENT = Template('''<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<title>$title</title>
-<link rel="icon" href="data:,">
-<style>$style</style>
-</head>
-<body class="$kind">
-<main aria-label="$title">
+BODY = Template('''<main aria-label="$title">
 $heading
 <form id="form" role="search" autocomplete="off">
   <label for="q" class="unseen">Question or words</label>
@@ -178,21 +166,7 @@ $heading
 <ol id="hits" aria-label="Hits"></ol>
 <p id="foot"></p>
 <noscript>This page searches by JavaScript, which is switched off here.</noscript>
-</main>
-<script type="application/json" id="data">$data</script>
-<script>$script</script>
-</body>
-</html>
-''')
-
-def allowed(
-    text: str, # of a script or a style sheet, as it stands in the page
-) -> str: # a source that a Content-Security-Policy understands
-    "The one text that a page may run"
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-POLICY = (f"default-src 'none'; script-src {allowed(PAGE_JS)}; style-src {allowed(PAGE_CSS)}; "
-          "img-src data:; base-uri 'none'; form-action 'none'")
+</main>''')
 
 # %% ../../nbs/36_lm.page.ipynb #13331209
 def search_page(
@@ -207,11 +181,8 @@ def search_page(
 ) -> str: # a whole HTML document that needs nothing else
     "One file that searches a corpus by words, by vectors and by both"
     data = page_data(encoder, check_page(encoder, corpus), weight, questions)
-    name = html.escape(re.sub('[\ud800-\udfff]', '\ufffd', title))
-    page = DOCUMENT.substitute(
-        policy=POLICY, title=name, kind='inside' if fragment else 'alone',
-        heading='' if fragment else f'<h1>{name}</h1>',
-        data=script_json(data), script=PAGE_JS, style=PAGE_CSS)
+    body = BODY.substitute(title=esc(title), heading='' if fragment else f'<h1>{esc(title)}</h1>')
+    page = document(title, body, PAGE_CSS, PAGE_JS, data, sealed=True, kind='inside' if fragment else '')
     size = len(page.encode())/1e6
     if size > MAX_MB:
         raise ConfigError(f"a page of {size:.0f} MB: more than {MAX_MB} is slow to send and to open; "

@@ -20,8 +20,10 @@ from ..artifacts import Artifact
 from ..core import ArtifactError, ConfigError, EmbeddingError, TextlabError
 from ..core import atomic_path, atomic_write_text, check_choice, check_number, check_texts, progress
 from ..embed import Embedder, load_embedder, texts_of
-from .retrieval import BM25, TERM, rank_rows, terms, zscore
+from .retrieval import BM25
 from ..store import Store, passages_of
+from ..vectors import rank_rows, zscore
+from ..vocab import TERM, terms
 
 # %% ../../nbs/35_lm.search.ipynb #d59bde1a
 def as_embedder(
