@@ -20,6 +20,7 @@ from scipy.special import digamma
 from sklearn.decomposition import LatentDirichletAllocation
 from ..core import ArtifactError, ConfigError, CorpusError, check_choice, check_embeddings, check_number
 from ..core import check_texts, threads
+from ..vectors import unit_rows
 from ..vocab import Vocabulary, exclusivity, top_words
 
 # %% ../../nbs/20_topicgcn.topics.ipynb #4a054526
@@ -62,7 +63,7 @@ def check_counts(
                           "count with the vocabulary that the model was fitted on")
     return C
 
-# %% ../../nbs/20_topicgcn.topics.ipynb #e21cbe41
+# %% ../../nbs/20_topicgcn.topics.ipynb #42da25b3
 def check_prior(
     value: float | None, # what the user asked for; None: the default
     name: str, # of the option, for the message
@@ -81,14 +82,17 @@ def fit(
     method = check_choice(self.method, ['batch', 'online'], 'method')
     passes = check_number(self.max_iter, 'max_iter', low=1, integer=True)
     if not C.nnz:
-        raise CorpusError(f"counts: {C.shape[0]:,} documents without a single known word; there is nothing to find topics in")
+        raise CorpusError(f"counts: {C.shape[0]:,} documents without a single known word; "
+                          "there is nothing to find topics in")
     if K > C.shape[1]:
         raise ConfigError(f"num_topics={K} for a vocabulary of {C.shape[1]:,} words; "
                           "ask for fewer topics or keep more words (min_df, vocab_size)")
-    model = LatentDirichletAllocation(K, doc_topic_prior=check_prior(self.alpha, 'alpha'), max_iter=passes,
-                                      topic_word_prior=check_prior(self.eta, 'eta'), learning_method=method, random_state=self.seed)
+    alpha, eta = check_prior(self.alpha, 'alpha'), check_prior(self.eta, 'eta')
+    model = LatentDirichletAllocation(K, doc_topic_prior=alpha, topic_word_prior=eta, max_iter=passes,
+                                      learning_method=method, random_state=self.seed)
     with threads(1): model.fit(C.astype(np.float64))
-    self.components_, self.alpha_, self.eta_ = model.components_, float(model.doc_topic_prior_), float(model.topic_word_prior_)
+    self.components_ = model.components_
+    self.alpha_, self.eta_ = float(model.doc_topic_prior_), float(model.topic_word_prior_)
     return self
 
 # %% ../../nbs/20_topicgcn.topics.ipynb #9c83f736
@@ -231,7 +235,7 @@ def known_pieces(
     kept = [[w for w in doc if w in known] for doc in tokens]
     return [doc[i:i+PIECE] for doc in kept for i in range(0, len(doc), PIECE)]
 
-# %% ../../nbs/20_topicgcn.topics.ipynb #a777a6fc
+# %% ../../nbs/20_topicgcn.topics.ipynb #efc9e14d
 def word_vectors(
     tokens: Iterable[Sequence[str]], # N documents, each its words in order
     words: Sequence[str], # [V] the vocabulary, in the order of the rows
@@ -274,12 +278,10 @@ def topic_similarity(
     embeddings: np.ndarray, # [K, E] vectors of topics
 ) -> np.ndarray: # [K, K] float64 in [-1, 1], symmetric; 0 for a vector of zeros, also with itself
     "Cosine of every pair of topics"
-    X = check_embeddings(embeddings).astype(np.float64)
-    norm = np.linalg.norm(X, axis=1, keepdims=True)
-    U = np.divide(X, norm, out=np.zeros_like(X), where=norm > 0)
+    U = unit_rows(check_embeddings(embeddings).astype(np.float64), dtype=np.float64)
     S = np.clip(U @ U.T, -1, 1)
     S = (S + S.T)/2
-    np.fill_diagonal(S, norm.ravel() > 0)
+    np.fill_diagonal(S, U.any(axis=1))
     return S
 
 # %% ../../nbs/20_topicgcn.topics.ipynb #04a4c03c
@@ -319,7 +321,8 @@ class TopicSpace:
 @patch
 def new_lda(self: TopicSpace) -> LDA: # not fitted
     "An LDA with the settings of this space"
-    return LDA(self.num_topics, max_iter=self.max_iter, method=self.method, alpha=self.alpha, eta=self.eta, seed=self.seed)
+    settings = {name: getattr(self, name) for name in ('num_topics', 'max_iter', 'method', 'alpha', 'eta', 'seed')}
+    return LDA(**settings)
 
 @patch
 def fit(
@@ -330,11 +333,12 @@ def fit(
     "Learn vocabulary, topics, word vectors and topic vectors"
     texts = check_texts(texts)
     if len(texts) == 1: raise CorpusError("one document: topics are what several documents share; give at least two")
-    vocabulary = Vocabulary(vocab_size=self.vocab_size, min_df=self.min_df, max_df=self.max_df, stop_words=self.stop_words)
+    vocabulary = Vocabulary(self.vocab_size, self.min_df, self.max_df, stop_words=self.stop_words)
     counts = vocabulary.fit_transform(texts)
     lda = self.new_lda().fit(counts)
     tokens = vocabulary.tokens(texts)
-    vectors = word_vectors(tokens, vocabulary.words, self.embedding_dim, self.window, self.epochs, self.seed, self.center)
+    vectors = word_vectors(tokens, vocabulary.words, self.embedding_dim, self.window, self.epochs,
+                           seed=self.seed, center=self.center)
     self.embeddings_ = topic_embeddings(lda.phi_, vectors, self.top_words)
     self.vocabulary_, self.lda_, self.vectors_, self.theta_ = vocabulary, lda, vectors, lda.transform(counts)
     return self
@@ -370,7 +374,8 @@ SPACE_SETTINGS = ('num_topics', 'vocab_size', 'min_df', 'embedding_dim', 'top_wo
 def to_dict(self: TopicSpace) -> dict: # ready for JSON
     "Settings, vocabulary and priors"
     settings = {k: getattr(self, k) for k in SPACE_SETTINGS}
-    return dict(settings=settings, vocabulary=self.fitted().vocabulary_.to_dict(), alpha=self.lda_.alpha_, eta=self.lda_.eta_)
+    vocabulary = self.fitted().vocabulary_.to_dict()
+    return dict(settings=settings, vocabulary=vocabulary, alpha=self.lda_.alpha_, eta=self.lda_.eta_)
 
 @patch
 def arrays(
@@ -391,7 +396,8 @@ def from_dict(
     try:
         self = cls(**data['settings'])
         lda = self.new_lda()
-        lda.components_, lda.alpha_, lda.eta_ = np.asarray(arrays['components'], np.float64), float(data['alpha']), float(data['eta'])
+        lda.components_ = np.asarray(arrays['components'], np.float64)
+        lda.alpha_, lda.eta_ = float(data['alpha']), float(data['eta'])
         self.vectors_, self.embeddings_ = (np.asarray(arrays[k], np.float32) for k in ('vectors', 'embeddings'))
         self.vocabulary_, self.lda_, self.theta_ = Vocabulary.from_dict(data['vocabulary']), lda, arrays.get('theta')
     except (KeyError, TypeError) as e: raise ArtifactError(f"not a saved topic space: {type(e).__name__} {e}") from None
