@@ -6,8 +6,8 @@
 __all__ = ['NO_XML', 'GRAPH_PAGE', 'check_theta', 'doc_topic_edges', 'topic_topic_edges', 'check_weights', 'normalize',
            'TopicGraph', 'build_graph', 'GraphBlocks', 'doc_rows', 'check_label_numbers', 'torch_csr', 'check_names',
            'nearest_pull', 'differences', 'force_layout', 'spread_out', 'topic_layout', 'topic_mass', 'bubbles',
-           'label_colors', 'drawn_edges', 'document_places', 'class_legend', 'plot_graph', 'label_shares',
-           'nearest_topics', 'document_card', 'topic_cards', 'check_about', 'graph_data', 'graph_html']
+           'label_colors', 'drawn_edges', 'document_places', 'class_legend', 'plot_graph', 'documents_of',
+           'label_shares', 'nearest_topics', 'document_card', 'topic_cards', 'check_about', 'graph_data', 'graph_html']
 
 # %% ../../nbs/21_topicgcn.graph.ipynb #709cf20c
 import html, re, warnings
@@ -444,6 +444,17 @@ def plot_graph(
     if labels is not None and len(classes) <= 12: class_legend(ax, classes, colors)
     return fig
 
+# %% ../../nbs/21_topicgcn.graph.ipynb #3e721bac
+def documents_of(
+    doc_topic: sp.csc_matrix, # [N, K] edges of documents to topics, in columns
+    k: int, # number of a topic
+) -> tuple[np.ndarray, np.ndarray]: # [n] documents joined to it and [n] how much of it is in each, most first
+    "The documents of a topic, those that hold most of it first"
+    column = slice(doc_topic.indptr[k], doc_topic.indptr[k+1])
+    rows, share = doc_topic.indices[column], doc_topic.data[column]
+    order = np.argsort(-share, kind='stable')
+    return rows[order], share[order]
+
 # %% ../../nbs/21_topicgcn.graph.ipynb #ad41879b
 def label_shares(
     of: np.ndarray, # [n] class of each document of the topic
@@ -490,10 +501,9 @@ def topic_cards(
     of, classes, _ = label_colors(labels, graph.num_docs)
     cards = []
     for k in range(graph.num_topics):
-        column = slice(B.indptr[k], B.indptr[k+1])
-        rows, share = B.indices[column], B.data[column]                 # the topic's documents
-        best = np.argsort(-share, kind='stable')[:top_docs]
-        docs = [document_card(int(rows[b]), float(share[b]), documents, titles, classes[of[rows[b]]]) for b in best]
+        rows, share = documents_of(B, k)                                # (n,) each
+        best = zip(rows[:top_docs].tolist(), share[:top_docs].tolist())
+        docs = [document_card(d, part, documents, titles, classes[of[d]]) for d, part in best]
         shares = [] if labels is None else label_shares(of[rows], share, len(classes))
         cards.append(dict(words=[str(w) for w in topic_words[k][:15]], near=nearest_topics(graph.topic_topic[k]),
                           docs=docs, n=len(rows), labels=shares, mass=round(float(mass[k]/max(mass.sum(), 1e-9)), 4)))
