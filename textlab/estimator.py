@@ -116,8 +116,8 @@ class Estimator(Artifact, BaseEstimator):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if '__init__' not in cls.__dict__: return
-        wrong = set(cls.argument_names()) ^ set(cls.allowed)
-        if wrong: raise TypeError(f"{cls.__name__}: {', '.join(sorted(wrong))} must stand in the constructor and in `allowed`, each once")
+        wrong = ', '.join(sorted(set(cls.argument_names()) ^ set(cls.allowed)))
+        if wrong: raise TypeError(f"{cls.__name__}: {wrong} must stand in the constructor and in `allowed`")
 
     @classmethod
     def argument_names(cls) -> list[str]:
@@ -185,19 +185,21 @@ def columns_of(
     source: Any, # a DataFrame, a Dataset, a dict of columns, or a sequence of texts or of dicts
 ) -> dict[str, list] | None: # columns by name, texts as `text`; None for anything else
     "What lies in memory, as columns"
-    if isinstance(source, IterableDataset): raise CorpusError("a stream of texts cannot be read twice; load the corpus without streaming")
+    if isinstance(source, IterableDataset):
+        raise CorpusError('a stream of texts cannot be read twice; load the corpus without streaming')
     if isinstance(source, Dataset): return {name: source[name][:] for name in source.column_names}
     if isinstance(source, pd.DataFrame): return {str(name): source[name].tolist() for name in source}
     if isinstance(source, Mapping): return {name: list(column) for name, column in source.items()}
     if isinstance(source, (str, bytes, Path)) or not hasattr(source, '__iter__'): return None
-    if getattr(source, 'ndim', 1) != 1: raise CorpusError(f"X has shape {source.shape}; expected a list of texts: choose one column")
+    if getattr(source, 'ndim', 1) != 1:
+        raise CorpusError(f"X has shape {source.shape}; expected a list of texts: choose one column")
     records = list(source)
     if any(isinstance(r, dict) for r in records): return gather(numbered_records(records, 'list'))[0]
     return {'text': check_texts(records, 'corpus')}
 
 def is_corpus(
     X: Any, # anything
-    roles: dict[str, str | None], # text, id, label, title: names of columns; None: the role's own name, where there is one
+    roles: dict[str, str | None], # text, id, label, title: names of columns; None: the role's own name
 ) -> bool:
     "Is it a corpus already, with every column at its place?"
     if not isinstance(X, Dataset) or not {'id', 'text'} <= set(X.column_names): return False
@@ -215,8 +217,9 @@ def as_documents(
     if isinstance(X, Path): X = load_corpus(X, text=text, id=id, title=title)
     if is_corpus(X, dict(text=text, id=id, title=title)): return X
     columns = columns_of(X)
-    if columns is None: raise CorpusError(f"expected texts, got {type(X).__name__}; give a list of texts, a table with a column of texts, or a Path")
-    return table_of_texts(columns, find_roles(list(columns), type(X).__name__, text, id, None, title))
+    kind = type(X).__name__
+    if columns is None: raise CorpusError(f"expected texts, got {kind}; give a list of texts, a table with a column of texts, or a Path")
+    return table_of_texts(columns, find_roles(list(columns), kind, text, id, None, title))
 
 def table_of_texts(
     columns: dict[str, list], # any columns
@@ -238,7 +241,7 @@ def label_array(
     if isinstance(y, pd.Series): y = y.astype(object).where(y.notna(), None) if y.hasnans else y.to_numpy()
     y = y if isinstance(y, np.ndarray) else list(y)
     if getattr(y, 'ndim', 1) > 1 and y.shape != (n, 1):
-        raise ConfigError(f"y has shape {y.shape}: expected one label per document; vectors go by name, as embeddings=…")
+        raise ConfigError(f"y has shape {y.shape}: expected one label per document; give vectors by name, as embeddings=…")
     if len(y) != n: raise ConfigError(f"y: {len(y):,} labels for {n:,} documents; give one per document")
     if isinstance(y, np.ndarray): return y.ravel()
     if not any(missing(v) for v in y): return np.asarray(y)
@@ -246,15 +249,17 @@ def label_array(
 
 def number_labels(
     y: np.ndarray, # [N] labels, some perhaps missing
-) -> tuple[np.ndarray, np.ndarray]: # [C] classes in scikit-learn's order, and [N] int64 class numbers, -1 where there is none
+) -> tuple[np.ndarray, np.ndarray]: # [C] classes in scikit-learn's order; [N] int64 class numbers, -1 for no label
     "Classes and class numbers of labels"
     known = has_label(y)
     values = y[known]
-    if values.dtype.kind == 'f' and (values != np.floor(values)).any():
-        raise ConfigError(f"Unknown label type: y holds {values[values != np.floor(values)][0]}, and a class is a name or a whole number")
+    broken = values[values != np.floor(values)] if values.dtype.kind == 'f' else ()
+    if len(broken): raise ConfigError(f"Unknown label type: y holds {broken[0]}, and a class is a name or a whole number")
     numbers = np.full(len(y), -1, np.int64)
     try: classes, numbers[known] = np.unique(values, return_inverse=True)
-    except TypeError: raise ConfigError(f"y holds labels of several types ({', '.join(sorted({type(v).__name__ for v in values}))}); give names or numbers") from None
+    except TypeError:
+        kinds = ', '.join(sorted({type(v).__name__ for v in values}))
+        raise ConfigError(f"y holds labels of several types ({kinds}); give names or numbers") from None
     return classes, numbers
 
 # %% ../nbs/05b_estimator.ipynb #154c5d77
@@ -270,7 +275,8 @@ def classes_from_json(
     "Classes as they were saved, or an `ArtifactError`"
     if isinstance(saved, list): return np.array(saved, dtype=str)
     try: return np.array(saved['values'], dtype=np.dtype(saved['dtype']))
-    except (KeyError, TypeError, ValueError) as e: raise ArtifactError(f"the classes of this model are damaged ({e}); copy or download it again") from None
+    except (KeyError, TypeError, ValueError) as e:
+        raise ArtifactError(f"the classes of this model are damaged ({e}); copy or download it again") from None
 
 # %% ../nbs/05b_estimator.ipynb #849412b7
 ROW = 'row of the source' # a column that travels along while rows are dropped
@@ -284,11 +290,12 @@ def read(
     id: str = 'id', # the column with the ids; without it the row numbers are the ids
     title: str | None = None, # the column with the titles; default: 'title' where there is one
     keep_empty: bool = False, # keep empty texts, where texts come as a plain list, array or Series?
-) -> tuple[Dataset, np.ndarray | None]: # M <= N rows with id, text, perhaps title and label; labels [M] in their own type, or None
+) -> tuple[Dataset, np.ndarray | None]: # M <= N rows: id, text, perhaps title, label; labels [M] of their own type
     "A corpus and its labels, or a `TextlabError` that says what is wrong with them"
     if isinstance(y, str): label, y = y, None
     corpus, rows, n = load_rows(X, keep_empty, text=text, label=label, id=id, title=title)
-    if y is None: return corpus, label_array(corpus['label'][:], len(corpus)) if 'label' in corpus.column_names else None
+    if y is None and 'label' not in corpus.column_names: return corpus, None
+    if y is None: return corpus, label_array(corpus['label'][:], len(corpus))
     labels = label_array(y, n)[rows]
     return with_labels(corpus, labels), labels
 
@@ -347,7 +354,8 @@ def vectors_for(
         if fitting: self.embedder_ = str(asked) if isinstance(asked, (str, Path)) else getattr(asked, 'name', None)
         return check_embeddings(embeddings, n=len(corpus), dim=dim)
     if not fitting and getattr(self, 'embedder_', None) is None:
-        raise EmbeddingError(f"this model was fitted on given embeddings (width {dim}); give those of the new documents, from the same embedder")
+        raise EmbeddingError(f"this model was fitted on given embeddings (width {dim}); "
+                             'give those of the new documents, from the same embedder')
     model = self.find_embedder()
     if fitting: self.embedder_ = model.name
     return check_embeddings(embed(corpus, model, cache_dir=cache_dir), n=len(corpus), dim=dim)
@@ -378,6 +386,6 @@ def from_arguments(
     saved: dict[str, Any], # what `saved_arguments` gave, perhaps of an older version with fewer
 ) -> Estimator: # not fitted yet
     "An estimator with these arguments, or an `ArtifactError` for one that is not known"
-    unknown = sorted(set(saved) - set(cls.argument_names()))
-    if unknown: raise ArtifactError(f"it was saved with {unknown[0]}={saved[unknown[0]]!r}, which this {cls.__name__} does not know: pip install -U textlab")
+    for name in sorted(set(saved) - set(cls.argument_names())):
+        raise ArtifactError(f"it was saved with {name}={saved[name]!r}, which this {cls.__name__} does not know: pip install -U textlab")
     return cls(**saved)
