@@ -506,7 +506,7 @@ def theta_evaluate(
     fitted_model, corpus = load_model(model), read_corpus(source, **kwargs)
     check_labels(fitted_model, corpus)
     row = fitted_model.evaluate(corpus, embeddings=read_vectors(embeddings, corpus))
-    meaning = room('demo').MEANING
+    meaning = room('metrics').MEANING
     text = table([(k, v, meaning.get(k, ('', ''))[0]) for k, v in row.items() if isinstance(v, (int, float))], ['measure', 'value', 'what it says'])
     return Answer(dict(model=str(model), documents=len(corpus), **row), text)
 
