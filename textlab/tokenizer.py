@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORD', 'EOS', 'MAX_VOCAB', 'SURROGATE', 'HASH', 'byte_letters', 'merge_pair', 'count_pairs', 'learn_bpe',
            'has_surrogate', 'BPETokenizer', 'stream_blocks', 'write_header', 'write_stream', 'pack', 'split_documents',
-           'fertility', 'compression', 'counts_of', 'context_counts', 'ngram_bits']
+           'byte_length', 'fertility', 'compression', 'counts_of', 'context_counts', 'ngram_bits']
 
 # %% ../nbs/03a_tokenizer.ipynb #c5b5d006
 import json, re
@@ -239,7 +239,7 @@ def stream_blocks(
             batch.clear()
     if batch: yield joined()
 
-# %% ../nbs/03a_tokenizer.ipynb #f3dc60a1
+# %% ../nbs/03a_tokenizer.ipynb #aba86fa1
 def write_header(
     file: Any, # a binary file open for writing
     length: int, # T, numbers that follow
@@ -294,6 +294,12 @@ def split_documents(
     return np.flatnonzero(~valid), np.flatnonzero(valid)
 
 # %% ../nbs/03a_tokenizer.ipynb #25b7cc88
+def byte_length(
+    texts: Iterable[str], # any strings
+) -> int:
+    "UTF-8 bytes of all texts together; half of a surrogate pair counts three"
+    return sum(len(t.encode('utf-8', 'surrogatepass')) for t in texts)
+
 def fertility(
     tokenizer: BPETokenizer, # to measure
     texts: Sequence[str], # D texts
@@ -310,7 +316,7 @@ def compression(
     "UTF-8 bytes per token, over all texts"
     tokens = sum(map(len, tokenizer.encode_batch(texts)))
     if not tokens: raise CorpusError("no tokens in the texts")
-    return sum(len(t.encode('utf-8', 'surrogatepass')) for t in texts)/tokens
+    return byte_length(texts)/tokens
 
 # %% ../nbs/03a_tokenizer.ipynb #808727f3
 def counts_of(

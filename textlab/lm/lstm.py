@@ -174,7 +174,8 @@ def train_network(
     seed_everything(seed)
     learn = make_learner(loaders, model.to(device), next_token_loss)
     cbs = [CarryState(), Autocast(), GradientClip(1.), *cbs]
-    with distributed(learn): return train(learn, epochs, learning_rate, folder=folder, schedule=schedule, key=key, cbs=cbs)
+    with distributed(learn):
+        return train(learn, epochs, learning_rate, folder=folder, schedule=schedule, key=key, cbs=cbs)
 
 # %% ../../nbs/31_lm.lstm.ipynb #d5636141
 class Window(NamedTuple):
@@ -235,14 +236,14 @@ def window_groups(
         ended = Window(group[0][0].document, np.zeros(1, np.int64), 0) # stands for a document that has ended: no target
         yield [list(batch) for batch in zip_longest(*group, fillvalue=ended)]
 
-# %% ../../nbs/31_lm.lstm.ipynb #5845d2a9
+# %% ../../nbs/31_lm.lstm.ipynb #554ccb34
 @torch.no_grad()
 def read_windows(
     model: nn.Module, # any language model
     read: Callable, # `model`, or `model.hidden`
     groups: Iterable[list[list[Window]]], # from `window_groups`
     eos_id: int, # fills the gaps
-) -> Iterator[tuple[list[Window], torch.Tensor, torch.Tensor]]: # B windows, their tokens [B, T+1], what was read [B, T, …]
+) -> Iterator[tuple[list[Window], torch.Tensor, torch.Tensor]]: # B windows, tokens [B, T+1], output [B, T, …]
     "Each batch of windows with what the model made of it"
     device = next(model.parameters()).device
     model.eval()
