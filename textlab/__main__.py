@@ -1,0 +1,4 @@
+"""`python -m textlab`"""
+from textlab.cli import main
+
+main()
