@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test notebooks lab docs-check bench lock env
+.PHONY: help demo export test notebooks lab docs-check bench lock env
 
 recent := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do $$p -c "$(recent)" 2>/dev/null && echo $$p && break; done)
@@ -30,6 +30,10 @@ help: ## This list
 demo: $(READY) ## Topics of real text in a report you can open: report/index.html
 	$(BIN)/textlab demo
 
+export: $(READY) ## Write textlab/ from the notebooks: modules, and the scripts and styles of pages
+	$(BIN)/nbdev_export
+	$(BIN)/python scripts/export_assets.py
+
 test: export OMP_NUM_THREADS = 1
 test: export HF_HUB_OFFLINE = 1
 test: $(READY) ## Exported package = notebooks, every inline test, every pytest (needs no network)
@@ -37,8 +41,7 @@ test: $(READY) ## Exported package = notebooks, every inline test, every pytest 
 	$(quiet) $(BIN)/nbdev_test --n_workers $(WORKERS) --timing --do_print
 	$(quiet) MPLBACKEND=agg $(BIN)/python -m pytest
 
-notebooks: $(READY) ## Execute every page top to bottom in a fresh kernel, save outputs, remake README.md (PAGES="nbs/00_core.ipynb" for some)
-	$(BIN)/nbdev_export
+notebooks: export ## Execute every page top to bottom in a fresh kernel, save outputs, remake README.md (PAGES="nbs/00_core.ipynb" for some)
 	$(quiet) $(BIN)/python scripts/run_notebooks.py $(PAGES)
 	$(BIN)/python scripts/make_readme.py
 

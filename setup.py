@@ -30,6 +30,7 @@ setup(
     license_files=["LICENSE"],
     classifiers=[f"Development Status :: {statuses[int(cfg['status'])]}", f"Intended Audience :: {cfg['audience']}", "Programming Language :: Python :: 3", *pythons],
     packages=find_packages(include=["textlab", "textlab.*"]),
+    package_data={"textlab": ["assets/**/*"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require=extras,

@@ -1,13 +1,16 @@
-"Exit 1, naming each file, if textlab/ is not exactly what nbdev makes of the notebooks. Works on a copy, needs no git."
+"Exit 1, naming each file, if textlab/ is not exactly what the notebooks make: modules by nbdev, assets by export_assets.py"
 import difflib, shutil, subprocess, sys, tempfile
 from pathlib import Path
+
+from export_assets import write_assets
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def sources(folder: Path) -> dict[str, str]:
-    "Text of each Python file under `folder`, by relative path"
-    return {str(f.relative_to(folder)): f.read_text(encoding="utf-8") for f in sorted(folder.rglob("*.py"))}
+    "Text of each Python file under `folder` and of each file under its `assets`, by relative path"
+    files = {*folder.rglob("*.py"), *(path for path in folder.glob("assets/**/*") if path.is_file())}
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(files)}
 
 
 def fresh_export(root: Path, copy: Path) -> None:
@@ -21,6 +24,7 @@ def fresh_export(root: Path, copy: Path) -> None:
         shutil.copy(init, place)
     done = subprocess.run([Path(sys.executable).parent / "nbdev_export"], cwd=copy, capture_output=True, text=True)
     if done.returncode: sys.exit(f"nbdev_export failed:\n{done.stdout}{done.stderr}")
+    write_assets(copy)
 
 
 def differences(root: Path = ROOT) -> list[str]:
@@ -34,13 +38,13 @@ def differences(root: Path = ROOT) -> list[str]:
         if name not in fresh: found.append(f"textlab/{name}: no notebook makes it; delete it")
         elif name not in here: found.append(f"textlab/{name}: not exported yet")
         elif here[name] != fresh[name]:
-            changed = [line for line in difflib.unified_diff(here[name].splitlines(), fresh[name].splitlines(), lineterm="", n=0)][2:8]
-            found.append("\n    ".join([f"textlab/{name}: differs from its notebook", *changed]))
+            lines = difflib.unified_diff(here[name].splitlines(), fresh[name].splitlines(), lineterm="", n=0)
+            found.append("\n    ".join([f"textlab/{name}: differs from its notebook", *list(lines)[2:8]]))
     return found
 
 
 if __name__ == "__main__":
     found = differences()
     for line in found: print(line, file=sys.stderr)
-    if found: sys.exit("The exported package is not what the notebooks say. Run nbdev_export (and never edit textlab/*.py by hand).")
+    if found: sys.exit("The exported package is not what the notebooks say. Run `make export` (and never edit textlab/ by hand).")
     print("Exported package = notebooks")

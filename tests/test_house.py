@@ -1,5 +1,5 @@
 "The rules of the house: what no page can say about itself"
-import ast, json, os, re, subprocess, sys
+import ast, json, os, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -154,6 +154,80 @@ def test_what_is_imported_is_asked_for():
     assert list(undeclared({"textlab.core": ast.parse("import os, yaml\nfrom sklearn.cluster import KMeans")}, declared)) == ["textlab.core:1 imports yaml"]
 
 
+# --- scripts and styles of pages -----------------------------------------------------------------
+
+ASSETS = sorted(path for path in (PACKAGE / "assets").rglob("*") if path.is_file())
+
+
+def scripts():
+    "The modules of scripts/, which is no package"
+    if str(ROOT / "scripts") not in sys.path: sys.path.insert(0, str(ROOT / "scripts"))
+    import check_export, export_assets
+    return check_export, export_assets
+
+
+@pytest.mark.parametrize("path", [path for path in ASSETS if path.suffix == ".js"], ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_scripts_of_pages_are_javascript(path):
+    if shutil.which("node") is None: pytest.skip("no node on the PATH")
+    run("node", "--check", path)
+
+
+def test_lines_of_assets_can_be_read():
+    long = [f"{path.relative_to(ROOT)}:{number}: {len(line)}" for path in ASSETS
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 120]
+    assert not long, "\n".join(long)
+
+
+def markdown_page(folder, name, *cells):
+    "A notebook of markdown cells alone"
+    page = {"nbformat": 4, "nbformat_minor": 5, "metadata": {},
+            "cells": [{"cell_type": "markdown", "id": f"c{i}", "metadata": {}, "source": cell} for i, cell in enumerate(cells)]}
+    (folder / "nbs").mkdir(exist_ok=True)
+    (folder / "nbs" / name).write_text(json.dumps(page), encoding="utf-8")
+
+
+def block(name, text, language="js"): return f'Words.\n\n```{language} {{filename="textlab/assets/{name}"}}\n{text}\n```\n\nMore words.'
+
+
+def test_assets_are_the_blocks_of_one_page_in_order(tmp_path):
+    _, export_assets = scripts()
+    markdown_page(tmp_path, "10_a.ipynb", block("a/b.js", "let x = 1"), "```js\nnot exported\n```", block("a/b.js", "let y = `2`"), block("c.css", "i {}", "css"))
+    assert sorted(export_assets.write_assets(tmp_path)) == ["a/b.js", "c.css"]
+    first, *rest = (tmp_path / "textlab/assets/a/b.js").read_text().splitlines()
+    assert "10_a.ipynb" in first and [line for line in rest if line] == ["let x = 1", "let y = `2`"]
+    assert export_assets.write_assets(tmp_path) == []
+
+
+@pytest.mark.parametrize("cell, why", [
+    (block("c.css", "i {}"), "must end in .js"),
+    (block("c.py", "x = 1", "py"), "assets are js, css, html"),
+    (block("../c.js", "x"), "not below textlab/assets"),
+    ('```js {file="textlab/assets/c.js"}\nx\n```', "cannot read"),
+    (block("c.js", "x").replace("\n```\n", "\n"), "not closed"),
+], ids=["wrong ending", "wrong language", "outside", "wrong attribute", "open"])
+def test_a_block_that_cannot_be_an_asset_is_named(tmp_path, cell, why):
+    markdown_page(tmp_path, "10_a.ipynb", cell)
+    with pytest.raises(SystemExit, match=why): scripts()[1].assets(tmp_path)
+
+
+def test_an_asset_has_one_owner(tmp_path):
+    for name in ("10_a.ipynb", "20_b.ipynb"): markdown_page(tmp_path, name, block("c.js", "x"))
+    with pytest.raises(SystemExit, match="c.js is written by 10_a.ipynb and by 20_b.ipynb"): scripts()[1].assets(tmp_path)
+
+
+def test_the_check_of_the_export_sees_assets(tmp_path):
+    check_export, _ = scripts()
+    for path in [*PAGES, *PACKAGE.rglob("*.py"), *ASSETS, ROOT / "settings.ini", ROOT / "setup.py"]:
+        (tmp_path / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / path.relative_to(ROOT))
+    changed, orphan = (tmp_path / "textlab/assets" / name for name in ("colors.css", "orphan.js"))
+    changed.write_text(changed.read_text().replace("--ink", "--pen"))
+    orphan.write_text("let x")
+    found = "\n".join(check_export.differences(tmp_path))
+    assert "assets/colors.css: differs from its notebook" in found and "--pen" in found
+    assert "assets/orphan.js: no notebook makes it" in found
+
+
 # --- light imports -------------------------------------------------------------------------------
 
 HEAVY = ["torch", "tensorflow", "transformers", "sklearn", "pandas", "datasets", "gensim", "sentence_transformers", "fastai", "matplotlib", "umap"]
@@ -191,8 +265,9 @@ def test_the_wheel_installs_in_a_bare_environment(tmp_path):
     said, files = run(python, "-I", "-c", ask, cwd=tmp_path).splitlines()
     version = settings()["version"]
     assert said.split() == [version, version, settings()["console_scripts"].split("=")[1]]
-    shipped = {name for name in files.split() if name.startswith("textlab/") and name.endswith(".py")}
-    assert shipped == {path.relative_to(source).as_posix() for path in (source / "textlab").rglob("*.py")}
+    shipped = {name for name in files.split() if name.startswith("textlab/") and "__pycache__" not in name}
+    assert shipped == {path.relative_to(source).as_posix() for path in (source / "textlab").rglob("*") if path.is_file()}
+    assert any(name.startswith("textlab/assets/") for name in shipped)
     assert any(name.endswith("LICENSE") for name in files.split())
 
 

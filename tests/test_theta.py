@@ -56,13 +56,13 @@ class Kill(Callback):
     order = 90
     def after_batch(self):
         if self.training and self.learn.train_iter == 47: os.kill(os.getpid(), signal.SIGKILL)
-TopicModel(num_topics=8, epochs=5, seed=1).fit(news, X, checkpoint_dir=sys.argv[2], cbs=[Kill()])
+TopicModel(num_topics=8, epochs=5, seed=1).fit(news, embeddings=X, checkpoint_dir=sys.argv[2], cbs=[Kill()])
 '''
 
 
 def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(news, vectors, tmp_path, capsys):
     whole, broken, X = tmp_path/'whole', tmp_path/'broken', np.load(vectors)
-    fit = lambda folder, **kw: TopicModel(num_topics=8, epochs=5, **{'seed': 1, **kw}).fit(news, X, checkpoint_dir=folder)
+    fit = lambda folder, **kw: TopicModel(num_topics=8, epochs=5, **{'seed': 1, **kw}).fit(news, embeddings=X, checkpoint_dir=folder)
     unbroken = fit(whole)
     assert run(KILLED, str(vectors), str(broken), check=False).returncode == -signal.SIGKILL
     left = sorted(p.name for p in broken.iterdir())
@@ -80,13 +80,13 @@ def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(news, vector
 
 OPTIONS = dict(num_topics=6, epochs=30, batch_size=128, seed=0)
 TWO = f'''
-model = TopicModel(**{OPTIONS}).fit(news, X, checkpoint_dir=sys.argv[2])
+model = TopicModel(**{OPTIONS}).fit(news, embeddings=X, checkpoint_dir=sys.argv[2])
 if os.environ['RANK'] == '0': np.savez(sys.argv[2] + '.npz', theta=model.theta_, loss=model.history_['valid_loss'][-1])
 '''
 
 
 def test_two_processes_give_the_result_of_one(news, vectors, tmp_path):
-    one = TopicModel(**OPTIONS).fit(news, np.load(vectors), checkpoint_dir=tmp_path/'one')
+    one = TopicModel(**OPTIONS).fit(news, embeddings=np.load(vectors), checkpoint_dir=tmp_path/'one')
     run(TWO, str(vectors), str(tmp_path/'two'), launcher=('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2'))
     two = np.load(tmp_path/'two.npz')
     assert abs(one.history_['valid_loss'][-1]/float(two['loss']) - 1) < .01
@@ -96,7 +96,7 @@ def test_two_processes_give_the_result_of_one(news, vectors, tmp_path):
 
 def test_a_new_process_reads_the_same_topics(news, vectors, tmp_path):
     X = np.load(vectors)
-    model = TopicModel(num_topics=8, epochs=2).fit(news, X)
+    model = TopicModel(num_topics=8, epochs=2).fit(news, embeddings=X)
     model.save(tmp_path/'model')
     run("m = TopicModel.load(sys.argv[2]); np.save(sys.argv[3], m.transform(news, X)); print(m.topic_words(5)[0])", str(vectors), str(tmp_path/'model'), str(tmp_path/'theta.npy'))
     assert np.array_equal(np.load(tmp_path/'theta.npy'), model.transform(news, X))
@@ -104,7 +104,7 @@ def test_a_new_process_reads_the_same_topics(news, vectors, tmp_path):
 
 def test_one_document_reads_as_in_a_crowd(news, vectors):
     X = np.load(vectors)
-    model = TopicModel(num_topics=8, epochs=2).fit(news, X)
+    model = TopicModel(num_topics=8, epochs=2).fit(news, embeddings=X)
     order = np.random.default_rng(0).permutation(300)
     assert np.allclose(model.transform(news.select(order), X[order]), model.theta_[order], atol=1e-6)
     for i in (0, 17, 299): assert np.allclose(model.transform(news.select([i]), X[i:i + 1])[0], model.theta_[i], atol=1e-5)
@@ -112,7 +112,7 @@ def test_one_document_reads_as_in_a_crowd(news, vectors):
 
 def test_documents_without_a_known_word_still_get_topics(news, vectors):
     X = np.load(vectors)
-    model = TopicModel(num_topics=8, epochs=2).fit(news, X)
+    model = TopicModel(num_topics=8, epochs=2).fit(news, embeddings=X)
     theta = model.transform(['the of and', 'zzzz qqqq'], X[:2])
     assert np.isfinite(theta).all() and np.allclose(theta.sum(1), 1, atol=1e-5)
 
@@ -131,7 +131,7 @@ for folder in sys.argv[2:]:
 
 def test_a_disk_that_is_full_leaves_the_old_model(news, vectors, tmp_path):
     X = np.load(vectors)
-    model = TopicModel(num_topics=8, epochs=2).fit(news, X)
+    model = TopicModel(num_topics=8, epochs=2).fit(news, embeddings=X)
     model.save(tmp_path/'model')
     before = {p.name: p.read_bytes() for p in (tmp_path/'model').iterdir()}
     done = run(FULL, str(vectors), str(tmp_path/'model'), str(tmp_path/'new'))
@@ -142,7 +142,7 @@ def test_a_disk_that_is_full_leaves_the_old_model(news, vectors, tmp_path):
 
 @pytest.mark.parametrize('harm', ['flip', 'truncate', 'pickle'])
 def test_a_damaged_model_is_refused_by_name(news, vectors, tmp_path, harm):
-    TopicModel(num_topics=8, epochs=1).fit(news, np.load(vectors)).save(tmp_path/'model')
+    TopicModel(num_topics=8, epochs=1).fit(news, embeddings=np.load(vectors)).save(tmp_path/'model')
     file = tmp_path/'model'/'model.safetensors'
     data = bytearray(file.read_bytes())
     if harm == 'flip': data[len(data)//2] ^= 1
@@ -156,7 +156,7 @@ def test_a_damaged_model_is_refused_by_name(news, vectors, tmp_path, harm):
 
 def test_labels_missing_in_part_are_no_class(news, vectors):
     X, labels = np.load(vectors), np.array(['sport', 'world', '', '-1'])[np.random.default_rng(0).integers(0, 4, 300)]
-    model = TopicModel(num_topics=8, epochs=2, mode='supervised').fit(news.add_column('label', labels.tolist()), X)
+    model = TopicModel(num_topics=8, epochs=2, mode='supervised').fit(news.add_column('label', labels.tolist()), embeddings=X)
     assert model.classes_ == ['sport', 'world']
     with pytest.raises(TextlabError, match='at least two classes'):
-        TopicModel(num_topics=8, mode='supervised').fit(news.add_column('label', ['sport']*300), X)
+        TopicModel(num_topics=8, mode='supervised').fit(news.add_column('label', ['sport']*300), embeddings=X)

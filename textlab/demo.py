@@ -254,7 +254,7 @@ def compare(
     test: tuple[Dataset, np.ndarray], # held-out corpus and vectors
 ) -> dict[str, dict[str, float]]: # system -> measures
     "THETA beside KMeans and beside itself untrained"
-    untrained = TopicModel(model.theta_.shape[1], seed=model.seed, warm_start=False, epochs=1, learning_rate=1e-6).fit(*train)
+    untrained = TopicModel(model.theta_.shape[1], seed=model.seed, warm_start=False, epochs=1, learning_rate=1e-6).fit(train[0], embeddings=train[1])
     return {'THETA': theta_row(model, train[0], test), 'KMeans + c-TF-IDF': kmeans_row(train, test, model, model.seed), 'untrained': theta_row(untrained, train[0], test)}
 
 # %% ../nbs/69_demo.ipynb #ca55e85c
@@ -455,7 +455,7 @@ def demo(
     train, test = part(corpus, vectors, ~held_out), part(corpus, vectors, held_out)
     log(f'fitting topics to {len(train[0]):,} of them')
     start = time.perf_counter()
-    model = TopicModel(num_topics, embedder='minilm', seed=seed).fit(*train)
+    model = TopicModel(num_topics, embedder='minilm', seed=seed).fit(train[0], embeddings=train[1])
     fit_seconds = time.perf_counter() - start
     log('measuring'); metrics = compare(model, train, test)
     log('learning to tell two newsgroups apart'); judged = classify(load_corpus('newsgroups-mini'), seed)
