@@ -220,12 +220,13 @@ def test_the_check_of_the_export_sees_assets(tmp_path):
     for path in [*PAGES, *PACKAGE.rglob("*.py"), *ASSETS, ROOT / "settings.ini", ROOT / "setup.py"]:
         (tmp_path / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / path.relative_to(ROOT))
-    changed, orphan = (tmp_path / "textlab/assets" / name for name in ("colors.css", "orphan.js"))
+    changed, gone, orphan = (tmp_path / "textlab/assets" / name for name in ("colors.css", "report.css", "orphan.js"))
+    gone.unlink()
     changed.write_text(changed.read_text().replace("--ink", "--pen"))
     orphan.write_text("let x")
     found = "\n".join(check_export.differences(tmp_path))
     assert "assets/colors.css: differs from its notebook" in found and "--pen" in found
-    assert "assets/orphan.js: no notebook makes it" in found
+    assert "assets/orphan.js: no notebook makes it" in found and "assets/report.css: not exported yet" in found
 
 
 # --- light imports -------------------------------------------------------------------------------
