@@ -1,4 +1,4 @@
-"""`python -m textlab`"""
+"""`python -m textlab`: the command line"""
 from textlab.cli import main
 
-main()
+if __name__ == '__main__': main()

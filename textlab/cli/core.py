@@ -437,9 +437,10 @@ def shell(
     line: str, # after the program's name
     folder: str | Path = '.', # where it runs
 ) -> None:
-    "Run a command line and show it as a terminal would, without its progress"
+    "Run a command line and show it as a terminal in that folder would, without its progress"
     status, out, err = said(line, folder)
-    print(f'$ textlab {line}\n{out if status == 0 else err.splitlines()[-1]}')
+    answer = out if status == 0 else err.splitlines()[-1]
+    print(f'$ textlab {line}\n' + answer.replace(f'{Path(folder).absolute()}/', ''))
     if status: print(f'exit status {status}')
 
 # %% ../../nbs/60_cli.core.ipynb #29dfd885

@@ -199,7 +199,7 @@ def theta_evaluate(
     fitted_model, corpus = load_model(model), read(source)
     check_labels(fitted_model, corpus)
     row = fitted_model.evaluate(corpus, embeddings=read_vectors(embeddings, corpus))
-    meaning = room('demo').MEANING
-    shown = [(k, v, meaning.get(k, ('', ''))[0]) for k, v in row.items() if isinstance(v, (int, float))]
+    meaning = room('metrics').MEANING
+    shown = [(k, v, meaning[k].says if k in meaning else '') for k, v in row.items() if isinstance(v, (int, float))]
     text = table(shown, ['measure', 'value', 'what it says'])
     return Answer(dict(model=str(model), documents=len(corpus), **row), text)
