@@ -239,7 +239,7 @@ HEAVY = ["torch", "tensorflow", "transformers", "sklearn", "pandas", "datasets",
 
 HELP = """
 sys.argv = ['textlab', '--help']
-from textlab.cli.core import main
+from textlab.cli import main
 try: main()
 except SystemExit as done: assert not done.code, done.code
 """
