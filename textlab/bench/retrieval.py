@@ -22,6 +22,7 @@ from datasets import Dataset, concatenate_datasets
 from matplotlib.figure import Figure
 from .core import Column, Systems, Table, add_result, choose, plot_systems
 from .core import read_results, run_all, runs_of, summarise
+from .lm import bench_language_model, language_model_table
 from ..core import check_choice, log, threads
 from ..corpus import check_relevant, load_corpus, read_queries
 from ..embed import load_embedder
@@ -29,7 +30,7 @@ from ..layers import count_parameters
 from ..lm.encoder import DocumentEncoder
 from ..lm.retrieval import BM25, Dense, Hybrid, PooledTokens, Whitened
 from ..lm.retrieval import each_question, evaluate_search, known_items, summarise_search
-from ..lm.transformer import LanguageModel, bench_language_model, language_model_table
+from ..lm.transformer import LanguageModel
 from ..metrics import bootstrap_ci
 from ..store import latency
 from ..vectors import rank_rows, zscore
