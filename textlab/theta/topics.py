@@ -259,7 +259,7 @@ class TopicModel(Estimator):
         mode: str = 'zero_shot', # 'zero_shot', 'supervised' (uses labels) or 'unsupervised' (ignores them)
         model_size: str = '0.6B', # of Qwen3-Embedding: '0.6B', '4B' or '8B'
         *,
-        embedder: Any = None, # name, folder, or anything `as_embedder` takes; None: Qwen3-Embedding, else MiniLM
+        embedder: str | Any | None = None, # name or folder of one, or an object with `encode`; None: Qwen3, else MiniLM
         vocab_size: int = 5000, # V, at most
         min_df: int | float | None = None, # least documents of a word; None: 1 to 10 by the size of the corpus
         hidden_dim: int = 512, # of the encoder: 256 fast, 512 default, 768-1024 for complex corpora
