@@ -73,6 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     skip = {name for name, keep in [("slow", options.skip_slow), ("gpu", not options.gpu)] if keep}
     os.environ.setdefault("TEXTLAB_PROGRESS", "0")
+    os.environ.pop("MPLBACKEND", None)  # another backend than the kernel's own leaves the pictures out
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # tqdm's, in kernels without widgets
     total = time.perf_counter()
     for page in in_order(options.pages):

@@ -26,7 +26,8 @@ X = np.load(sys.argv[1])
 def run(body: str, *args: str, launcher: tuple[str, ...] = (), check: bool = True) -> subprocess.CompletedProcess:
     script = Path(args[0]).parent/'job.py'
     script.write_text(HEAD + body)
-    done = subprocess.run([sys.executable, *launcher, str(script), *args], capture_output=True, text=True, env=ENV, timeout=300)
+    command = [sys.executable, *launcher, str(script), *args]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=300)
     if check: assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -37,7 +38,7 @@ def news(): return load_corpus('lee')
 
 @pytest.fixture(scope='module')
 def vectors(tmp_path_factory):
-    "Vectors with the structure of the corpus and none of MiniLM's loading time: a random projection of the words"
+    "Vectors with the structure of the corpus that need no MiniLM: a random projection of the words"
     from textlab.vocab import Vocabulary, tfidf
     counts = Vocabulary(min_df=2).fit_transform(load_corpus('lee')['text'])
     X = (tfidf(counts) @ np.random.default_rng(0).normal(size=(counts.shape[1], 64))).astype(np.float32)
@@ -62,12 +63,15 @@ TopicModel(num_topics=8, epochs=5, seed=1).fit(news, embeddings=X, checkpoint_di
 
 def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(news, vectors, tmp_path, capsys):
     whole, broken, X = tmp_path/'whole', tmp_path/'broken', np.load(vectors)
-    fit = lambda folder, **kw: TopicModel(num_topics=8, epochs=5, **{'seed': 1, **kw}).fit(news, embeddings=X, checkpoint_dir=folder)
+    def fit(folder, seed=1):
+        return TopicModel(num_topics=8, epochs=5, seed=seed).fit(news, embeddings=X, checkpoint_dir=folder)
+
     unbroken = fit(whole)
     assert run(KILLED, str(vectors), str(broken), check=False).returncode == -signal.SIGKILL
     left = sorted(p.name for p in broken.iterdir())
     assert left == ['best_model.pt', 'last_model.pt', 'training_history.json', 'training_state.pt']
-    assert len(json.loads((broken/'training_history.json').read_text())['epoch']) == 2, 'step 47 lies within the third epoch of 17 steps'
+    finished = json.loads((broken/'training_history.json').read_text())['epoch']
+    assert len(finished) == 2, 'step 47 lies within the third epoch of 17 steps'
     assert not same_weights(whole/'last_model.pt', broken/'last_model.pt')
     with pytest.raises(TrainingError, match='other data or options'): fit(broken, seed=2)
     resumed = fit(broken)
@@ -87,27 +91,32 @@ if os.environ['RANK'] == '0': np.savez(sys.argv[2] + '.npz', theta=model.theta_,
 
 def test_two_processes_give_the_result_of_one(news, vectors, tmp_path):
     one = TopicModel(**OPTIONS).fit(news, embeddings=np.load(vectors), checkpoint_dir=tmp_path/'one')
-    run(TWO, str(vectors), str(tmp_path/'two'), launcher=('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2'))
+    launcher = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
+    run(TWO, str(vectors), str(tmp_path/'two'), launcher=launcher)
     two = np.load(tmp_path/'two.npz')
     assert abs(one.history_['valid_loss'][-1]/float(two['loss']) - 1) < .01
     assert (one.theta_.argmax(1) == two['theta'].argmax(1)).mean() > .85
     assert sorted(p.name for p in (tmp_path/'two').iterdir()) == sorted(p.name for p in (tmp_path/'one').iterdir())
 
 
+READ = 'np.save(sys.argv[3], TopicModel.load(sys.argv[2]).transform(news, X))'
+
+
 def test_a_new_process_reads_the_same_topics(news, vectors, tmp_path):
     X = np.load(vectors)
     model = TopicModel(num_topics=8, epochs=2).fit(news, embeddings=X)
     model.save(tmp_path/'model')
-    run("m = TopicModel.load(sys.argv[2]); np.save(sys.argv[3], m.transform(news, X)); print(m.topic_words(5)[0])", str(vectors), str(tmp_path/'model'), str(tmp_path/'theta.npy'))
+    run(READ, str(vectors), str(tmp_path/'model'), str(tmp_path/'theta.npy'))
     assert np.array_equal(np.load(tmp_path/'theta.npy'), model.transform(news, X))
 
 
-def test_one_document_reads_as_in_a_crowd(news, vectors):
+def test_topics_of_a_document_are_independent_of_the_batch(news, vectors):
     X = np.load(vectors)
     model = TopicModel(num_topics=8, epochs=2).fit(news, embeddings=X)
     order = np.random.default_rng(0).permutation(300)
     assert np.allclose(model.transform(news.select(order), X[order]), model.theta_[order], atol=1e-6)
-    for i in (0, 17, 299): assert np.allclose(model.transform(news.select([i]), X[i:i + 1])[0], model.theta_[i], atol=1e-5)
+    for i in (0, 17, 299):
+        assert np.allclose(model.transform(news.select([i]), X[i:i + 1])[0], model.theta_[i], atol=1e-5)
 
 
 def test_documents_without_a_known_word_still_get_topics(news, vectors):
@@ -155,8 +164,9 @@ def test_a_damaged_model_is_refused_by_name(news, vectors, tmp_path, harm):
 
 
 def test_labels_missing_in_part_are_no_class(news, vectors):
-    X, labels = np.load(vectors), np.array(['sport', 'world', '', '-1'])[np.random.default_rng(0).integers(0, 4, 300)]
-    model = TopicModel(num_topics=8, epochs=2, mode='supervised').fit(news.add_column('label', labels.tolist()), embeddings=X)
-    assert model.classes_ == ['sport', 'world']
+    X, labels = np.load(vectors), np.random.default_rng(0).choice(['sport', 'world', '', '-1'], 300)
+    model = TopicModel(num_topics=8, epochs=2, mode='supervised')
+    model.fit(news.add_column('label', labels.tolist()), embeddings=X)
+    assert list(model.classes_) == ['sport', 'world']
     with pytest.raises(TextlabError, match='at least two classes'):
-        TopicModel(num_topics=8, mode='supervised').fit(news.add_column('label', ['sport']*300), embeddings=X)
+        model.fit(news.add_column('label', ['sport']*300), embeddings=X)

@@ -6,9 +6,9 @@
 __all__ = ['Rows', 'READERS', 'BUILTIN', 'END_OF_PROSE', 'MARKUP_LINE', 'QUOTE_STARTS', 'QUOTE_HOLDS', 'BUILDERS', 'REGISTRY',
            'not_utf8', 'numbered_lines', 'read_jsonl', 'read_json', 'numbered_records', 'read_csv', 'read_txt',
            'read_folder', 'read_parquet', 'reader_of', 'find_roles', 'missing', 'as_text', 'label_of', 'id_of',
-           'gather', 'in_memory', 'as_dataset', 'name_roles', 'ordered', 'kept_rows', 'check_unique', 'take', 'finish',
-           'stream_row', 'stream_file', 'keyed_rows', 'open_stream', 'shipped', 'builtin_lee', 'builtin_polarity',
-           'lee_similarity', 'paragraphs', 'wiki_articles', 'sentences', 'passages', 'builtin_wiki',
+           'has_label', 'gather', 'in_memory', 'as_dataset', 'name_roles', 'ordered', 'kept_rows', 'check_unique',
+           'take', 'finish', 'stream_row', 'stream_file', 'keyed_rows', 'open_stream', 'shipped', 'builtin_lee',
+           'builtin_polarity', 'lee_similarity', 'paragraphs', 'wiki_articles', 'sentences', 'passages', 'builtin_wiki',
            'builtin_wiki_passages', 'Inert', 'PlainUnpickler', 'plain_pickle', 'strip_post', 'builtin_newsgroups',
            'builtin', 'HubCorpus', 'data_folder', 'shadow', 'offline', 'hub_problem', 'hub_dataset', 'join_splits',
            'find_source', 'table_of', 'is_saved', 'read_file', 'stream_dataset', 'load_corpus', 'corpus_info',
@@ -197,6 +197,13 @@ def id_of(value: object, place: str) -> str:
     "An id as a string, or a `CorpusError` that names the row"
     if missing(value) or not (name := as_text(value)): raise CorpusError(f"{place}, column 'id': empty; give every document an id, or drop the column to get row numbers")
     return name
+
+# %% ../nbs/02_corpus.ipynb #c1af5be0
+def has_label(
+    labels: Iterable, # [N] strings or numbers
+) -> np.ndarray: # [N] bool
+    "Which labels are there: not '', -1, None or NaN"
+    return np.array([not (l is None or l == '' or l == -1 or l != l) for l in labels], dtype=bool)
 
 # %% ../nbs/02_corpus.ipynb #2fd2498b
 def gather(

@@ -6,10 +6,10 @@
 __all__ = ['EPSILON', 'COHERENCES', 'MEANING', 'window_runs', 'run_counts', 'topic_counts', 'text_blocks', 'window_counts',
            'npmi', 'npmi_score', 'cv_score', 'umass_score', 'check_topics', 'coherence', 'topic_diversity',
            'inverted_rbo', 'effective_topics', 'check_shares', 'heldout_perplexity', 'split_counts', 'topic_stability',
-           'has_label', 'labelled', 'nmi', 'ami', 'purity', 'classification_report', 'theta_accuracy',
-           'evaluate_topics', 'judge', 'recall_at_k', 'precision_at_k', 'mrr', 'ndcg_at_k', 'bootstrap_ci',
-           'distance_blocks', 'check_spaces', 'trustworthiness', 'continuity', 'knn_recall', 'code_shares',
-           'codebook_perplexity', 'codebook_skew', 'Meaning']
+           'labelled', 'nmi', 'ami', 'purity', 'classification_report', 'theta_accuracy', 'evaluate_topics', 'judge',
+           'recall_at_k', 'precision_at_k', 'mrr', 'ndcg_at_k', 'bootstrap_ci', 'distance_blocks', 'check_spaces',
+           'trustworthiness', 'continuity', 'knn_recall', 'code_shares', 'codebook_perplexity', 'codebook_skew',
+           'Meaning']
 
 # %% ../nbs/06_metrics.ipynb #be7f60dd
 import itertools
@@ -23,6 +23,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from .core import ConfigError, CorpusError, check_choice, check_embeddings, check_number
+from .corpus import has_label
 
 # %% ../nbs/06_metrics.ipynb #7b3c38ea
 def window_runs(
@@ -269,12 +270,6 @@ def topic_stability(
     return float(np.mean(scores))
 
 # %% ../nbs/06_metrics.ipynb #ff5482c8
-def has_label(
-    labels: Iterable, # [D] strings or numbers
-) -> np.ndarray: # [D] bool
-    "Which labels are there: not '', -1, None or NaN"
-    return np.array([not (l is None or l == '' or l == -1 or l != l) for l in labels], dtype=bool)
-
 def labelled(
     topics: Sequence[Hashable], # [D] topic (or prediction) of each document
     labels: Sequence[Hashable], # [D] its true label, empty where unknown
