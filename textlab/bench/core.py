@@ -324,8 +324,9 @@ def apart(
 def run_name(
     run: dict, # its fields
 ) -> str: # such as 'r8, NMF, seed 0'
-    "A run as messages name it: texts as they are, numbers after the name of their field"
-    return ', '.join(str(v) if isinstance(v, str) else f"{k.replace('_', ' ')} {v}" for k, v in run.items())
+    "A run as messages name it: texts as they are, numbers after the name of their field, no shares of 0."
+    said = {k: v for k, v in run.items() if not (isinstance(v, float) and v == 0)}
+    return ', '.join(v if isinstance(v, str) else f"{k.replace('_', ' ')} {v}" for k, v in said.items())
 
 def shared(
     runs: Sequence[dict], # fields of each run
@@ -412,7 +413,7 @@ class Column:
         groups: dict[str, pd.DataFrame], # the runs of each system
     ) -> set[str]: # the best at the digits shown; several where they are equal
         "Whose cell is bold"
-        if self.best is None: return set()
+        if self.best is None or len(groups) < 2: return set()
         means = {name: round(self.scale*runs[self.measure].mean(), self.digits) for name, runs in groups.items()}
         known = [m for m in means.values() if not pd.isna(m)]
         top = (max if self.best == 'max' else min)(known, default=None)
@@ -461,7 +462,7 @@ def summarise(
 ) -> Table: # one row per system, with the number of runs
     "The table that a paper would print: means and standard deviations over seeds, the best in bold"
     if not len(runs): raise TextlabError('there are no results to summarise: run the benchmark first')
-    if columns is None: columns = [c for c in runs.select_dtypes('number') if c != 'seed']
+    if columns is None: columns = [Column(c, best=None) for c in runs.select_dtypes('number') if c != 'seed']
     columns = [Column(c) if isinstance(c, str) else c for c in columns]
     columns = [c for c in columns if c.measure in runs]                # a measure that no run has gets no column
     groups = dict(list(runs.groupby(by, sort=False)))

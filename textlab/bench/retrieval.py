@@ -6,17 +6,17 @@
 __all__ = ['SETS', 'RETRIEVERS', 'RANDOM', 'READ', 'NAMES', 'WEIGHTS', 'SearchTask', 'load_search_task', 'SearchFit', 'retriever',
            'index_bytes', 'build', 'mixture', 'random_vectors', 'random_mean', 'random_idf', 'language_model',
            'hidden_states', 'whitened', 'embedding_layer', 'random_tables', 'ours', 'ours_narrow', 'bm25', 'minilm',
-           'answers', 'run_search', 'run_set', 'bench_retrieval', 'bench_weights', 'retrieval_table', 'cost_table',
-           'plot_retrieval']
+           'answers', 'run_search', 'shared_task', 'run_system', 'bench_retrieval', 'bench_weights', 'retrieval_table',
+           'cost_table', 'plot_retrieval']
 
 # %% ../../nbs/74_bench.retrieval.ipynb #974b103b
-import math, os, time
+import functools, json, math, os, time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
-from .topics import add_result, apart, read_results
+from .core import add_result, read_results, run_all
 from ..core import check_choice, log
 from ..corpus import load_corpus
 from ..embed import load_embedder
@@ -213,20 +213,26 @@ def run_search(
     mean, low, high = bootstrap_ci(each['MRR@10'] - words['MRR@10'])
     return row | summarise_search(each) | {'over_bm25': [mean, low, high]}
 
-def run_set(
+@functools.lru_cache(maxsize=1)
+def shared_task(
     name: str, # of `SETS`
-    systems: Sequence[str], # to run
-    out: str, # JSON-lines file: a row as soon as it is known
-    seed: int = 0, # of everything random
+    seed: int, # of everything random
+    models: str, # folder of the language models
+    options: str, # of `DocumentEncoder`, as JSON
+) -> SearchTask: # the same one for all systems of a process, so that parts are built once
+    "The task of a process"
+    return load_search_task(name, models=Path(models), seed=seed, options=json.loads(options))
+
+def run_system(
+    set: str, # of `SETS`
+    system: str, # to run
+    seed: int, # of everything random
     models: str = 'models', # folder of the language models
     options: dict | None = None, # of `DocumentEncoder`
-) -> dict: # how many rows were added
-    "All systems on one set, in this process"
+) -> dict: # a row of the table
+    "One system on one set, in this process"
     torch.set_num_threads(1)
-    task = load_search_task(name, models=Path(models), seed=seed, options=options or {})
-    for system in systems:
-        add_result(Path(out), dict(set=name, system=system, seed=seed) | run_search(task, system))
-    return dict(rows=len(systems))
+    return run_search(shared_task(set, seed, models, json.dumps(options or {})), system)
 
 # %% ../../nbs/74_bench.retrieval.ipynb #591d226d
 def bench_retrieval(
@@ -236,20 +242,14 @@ def bench_retrieval(
     out: str | Path = 'retrieval.jsonl', # JSON-lines file to write and to resume from
     models: str | Path = 'models', # folder of the language models; trained there where they are missing
     options: dict | None = None, # of `DocumentEncoder`, for trials
-    **kw, # of `apart`: threads, timeout
+    **kw, # of `run_all`: jobs, threads, timeout
 ) -> pd.DataFrame: # a row a run
     "Run systems side by side, a process for each set and seed; what is in `out` already is not run again"
     names = [check_choice(s, RETRIEVERS, 'system') for s in systems or RETRIEVERS]
     for name in sets: check_choice(name, SETS, 'set')
-    had = read_results(out)
-    done = set(zip(had.set, had.system, had.seed)) if len(had) else set()
-    for name in sets:
-        for seed in range(seeds):
-            left = [s for s in names if (s in RANDOM or not seed) and (name, s, seed) not in done]
-            if not left: continue
-            log(f'{name}, seed {seed}: {", ".join(left)}')
-            apart('run_set', name, left, str(out), seed, str(models), options, module='textlab.bench.retrieval', name=f'{name}, seed {seed}', **kw)
-    return read_results(out)
+    runs = [dict(set=name, system=s, seed=seed) for name in sets for seed in range(seeds) for s in names if s in RANDOM or not seed]
+    given = dict(models=str(models), options=options)
+    return run_all('textlab.bench.retrieval:run_system', runs, out, given, together=['set', 'seed'], **kw)
 
 # %% ../../nbs/74_bench.retrieval.ipynb #687d4f5f
 def bench_weights(

@@ -63,7 +63,7 @@ def plot_tradeoff(
     runs: pd.DataFrame, # from `bench_topics`
     coherence: str = 'npmi@10', # column on the vertical axis
     diversity: str = 'td@25', # column on the horizontal axis
-) -> Figure: # one labelled point per system, THETA in red
+) -> Figure: # one labelled point per system, THETA in orange
     "Coherence against diversity: up and right is better"
     points = runs.groupby('system', sort=False)[[diversity, coherence]].mean()
     colors = [COLORS[4] if name.startswith('THETA') else COLORS[0] for name in points.index]
