@@ -6,10 +6,10 @@
 __all__ = ['EPSILON', 'COHERENCES', 'MEANING', 'window_runs', 'run_counts', 'topic_counts', 'text_blocks', 'window_counts',
            'npmi', 'npmi_score', 'cv_score', 'umass_score', 'check_topics', 'coherence', 'topic_diversity',
            'inverted_rbo', 'effective_topics', 'check_shares', 'heldout_perplexity', 'split_counts', 'topic_stability',
-           'labelled', 'nmi', 'ami', 'purity', 'classification_report', 'theta_accuracy', 'evaluate_topics', 'judge',
-           'recall_at_k', 'precision_at_k', 'mrr', 'ndcg_at_k', 'bootstrap_ci', 'distance_blocks', 'check_spaces',
-           'trustworthiness', 'continuity', 'knn_recall', 'code_shares', 'codebook_perplexity', 'codebook_skew',
-           'Meaning']
+           'labelled', 'nmi', 'ami', 'purity', 'classification_report', 'theta_accuracy', 'evaluate_topics', 'gains',
+           'judge', 'recall_at_k', 'precision_at_k', 'mrr', 'ndcg_at_k', 'bootstrap_ci', 'distance_blocks',
+           'check_spaces', 'trustworthiness', 'continuity', 'rank_agreement', 'knn_recall', 'code_shares',
+           'codebook_perplexity', 'codebook_skew', 'Meaning']
 
 # %% ../nbs/06_metrics.ipynb #be7f60dd
 import itertools
@@ -18,19 +18,21 @@ from typing import NamedTuple
 import numpy as np, scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score, pairwise_distances, precision_recall_fscore_support
+from sklearn.metrics import (adjusted_mutual_info_score, normalized_mutual_info_score, pairwise_distances,
+                             precision_recall_fscore_support)
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from .core import ConfigError, CorpusError, check_choice, check_embeddings, check_number
 from .corpus import has_label
+from .vectors import ranks, smallest
 
 # %% ../nbs/06_metrics.ipynb #7b3c38ea
 def window_runs(
     ids: np.ndarray, # [M] int, the word at each position of all documents laid end to end; -1: none of ours
     lengths: np.ndarray, # [D] int > 0, words in each document
     window: int, # words in a window
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]: # word [R], first window [R], window after the last [R], number of windows
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]: # word, first window, window after the last [R]; windows in all
     "Intervals of sliding windows in which each word is present, as gensim's accumulator sees them"
     doc = np.repeat(np.arange(len(lengths)), lengths)
     at = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths) # position within its document
@@ -38,7 +40,8 @@ def window_runs(
     order = np.flatnonzero(ids >= 0)
     order = order[np.lexsort((at[order], ids[order], doc[order]))]              # by document, word, position
     ids, at, doc = ids[order], at[order], doc[order]
-    group = np.cumsum(np.diff(ids, prepend=-1).astype(bool) | np.diff(doc, prepend=-1).astype(bool)) * (lengths.max() + 1)
+    other_word, other_text = np.diff(ids, prepend=-1).astype(bool), np.diff(doc, prepend=-1).astype(bool)
+    group = np.cumsum(other_word | other_text) * (lengths.max() + 1)
     enter = np.maximum(at - window + 1, 0)
     seen = np.searchsorted(group + at, group + enter)                           # first occurrence at or after `enter`
     new = np.diff(seen, prepend=-1) > 0                                         # the same one again adds nothing
@@ -68,9 +71,10 @@ def topic_counts(
     window: int | None = 10, # words in a window; None: the whole document is one
     batch: int = 2**20, # positions held at once
 ) -> tuple[list[np.ndarray], int]: # K matrices [T_k, T_k] int64 of windows that hold both words, number of windows
-    "Windows that hold each word and each pair of words of a group, exactly as gensim counts them; empty documents are no windows"
+    "Windows that hold each word and each pair of words of a group, as gensim counts them; empty documents have none"
     index = {w: i for i, w in enumerate(dict.fromkeys(itertools.chain(*groups)))}
-    rows, counts, total = [[index[w] for w in g] for g in groups], [np.zeros((len(g), len(g)), np.int64) for g in groups], 0
+    rows, total = [[index[w] for w in g] for g in groups], 0
+    counts = [np.zeros((len(g), len(g)), np.int64) for g in groups]
     for block in text_blocks(texts, batch):
         lengths = np.array([len(t) for t in block])
         ids = np.fromiter((index.get(w, -1) for t in block for w in t), np.int64, count=lengths.sum())
@@ -80,7 +84,9 @@ def topic_counts(
         for C, group in zip(counts, rows):
             runs = [of_word[i] for i in group]
             pick = np.concatenate(runs)
-            if len(pick): C += run_counts(np.repeat(np.arange(len(group)), [len(r) for r in runs]), start[pick], stop[pick], len(group))
+            if not len(pick): continue
+            place = np.repeat(np.arange(len(group)), [len(r) for r in runs])     # which word of the group
+            C += run_counts(place, start[pick], stop[pick], len(group))
     return counts, total
 
 def text_blocks(texts: Iterable[Sequence[str]], size: int) -> Iterator[list[Sequence[str]]]:
@@ -91,8 +97,13 @@ def text_blocks(texts: Iterable[Sequence[str]], size: int) -> Iterator[list[Sequ
         if words >= size: yield block; block, words = [], 0
     if block: yield block
 
-def window_counts(texts: Sequence[Sequence[str]], words: Sequence[str], window: int | None = 10, batch: int = 2**20) -> tuple[np.ndarray, int]:
-    "`topic_counts` of one group of U words: counts [U, U], number of windows"
+def window_counts(
+    texts: Sequence[Sequence[str]], # D documents, each its words in order
+    words: Sequence[str], # [U] different words
+    window: int | None = 10, # words in a window; None: the whole document is one
+    batch: int = 2**20, # positions held at once
+) -> tuple[np.ndarray, int]: # counts [U, U], number of windows
+    "`topic_counts` of one group of words"
     (counts,), total = topic_counts(texts, [words], window, batch)
     return counts, total
 
@@ -136,7 +147,9 @@ def umass_score(t: np.ndarray, counts: np.ndarray, total: int) -> float:
     return np.log((joint + EPSILON) / np.where(prior > 0, prior, 1)).mean()
 
 # %% ../nbs/06_metrics.ipynb #85fad943
-COHERENCES = {'c_npmi': (npmi_score, 10), 'npmi': (npmi_score, None), 'c_v': (cv_score, 110), 'u_mass': (umass_score, None)}
+COHERENCES = {
+    'c_npmi': (npmi_score, 10), 'npmi': (npmi_score, None), 'c_v': (cv_score, 110), 'u_mass': (umass_score, None),
+}
 
 def check_topics(
     topics: Sequence[Sequence[str]], # K topics, each its words, best first
@@ -163,10 +176,13 @@ def coherence(
     score, window = COHERENCES[check_choice(measure, COHERENCES, 'measure')]
     topics = check_topics(topics, topn, least=2)
     for i, text in enumerate(texts):
-        if isinstance(text, str): raise CorpusError(f"texts[{i}] is one string; coherence needs its words: a list of tokens")
+        if isinstance(text, str):
+            raise CorpusError(f"texts[{i}] is one string; coherence needs its words: a list of tokens")
     groups = [list(dict.fromkeys(t)) for t in topics]
     counts, total = topic_counts(texts, groups, window)
-    if not any(C.any() for C in counts): raise CorpusError(f"no topic word (such as {topics[0][0]!r}) occurs in the {len(texts):,} texts; tokenise both alike")
+    if not any(C.any() for C in counts):
+        raise CorpusError(f"no topic word (such as {topics[0][0]!r}) occurs in the {len(texts):,} texts; "
+                          "tokenise both alike")
     scores = np.array([score(np.array([g.index(w) for w in t]), C, total) for t, g, C in zip(topics, groups, counts)])
     return scores if per_topic else float(scores.mean())
 
@@ -205,7 +221,8 @@ def effective_topics(
     "Exponential of the entropy of the mean topic share"
     theta = np.asarray(theta, dtype=np.float64)
     if theta.ndim != 2 or not theta.size or not np.isfinite(theta).all() or (theta < 0).any() or not theta.any():
-        raise ConfigError(f"theta: expected shares >= 0 of shape [documents, topics], got shape {theta.shape} or values that are none")
+        raise ConfigError("theta: expected shares >= 0 of shape [documents, topics], "
+                          f"got shape {theta.shape} or values that are none")
     p = theta.sum(axis=0) / theta.sum()
     return float(np.exp(-(p[p > 0] * np.log(p[p > 0])).sum()))
 
@@ -220,7 +237,9 @@ def check_shares(
     if X.ndim != 2 or any(want not in (None, got) for want, got in zip(shape, X.shape)):
         raise ConfigError(f"{name}: expected shape {list(shape)}, got {list(X.shape)}")
     bad = np.flatnonzero(~((X >= 0).all(axis=1) & (abs(X.sum(axis=1) - 1) < 1e-3)))
-    if len(bad): raise ConfigError(f"{name}: row {bad[0]} is no probability distribution (sum {X[bad[0]].sum():.4g}, smallest {X[bad[0]].min():.4g})")
+    if len(bad):
+        raise ConfigError(f"{name}: row {bad[0]} is no probability distribution (sum {X[bad[0]].sum():.4g}, "
+                          f"smallest {X[bad[0]].min():.4g})")
     return X
 
 # %% ../nbs/06_metrics.ipynb #99b56c75
@@ -276,10 +295,13 @@ def labelled(
 ) -> tuple[np.ndarray, np.ndarray]: # topics [D'], labels [D'] of the documents that have one
     "The documents that carry a label, or a `ConfigError` where there is none"
     topics, labels = list(topics), list(labels)
-    if len(topics) != len(labels): raise ConfigError(f"{len(topics):,} topics for {len(labels):,} labels; give one of each per document")
+    if len(topics) != len(labels):
+        raise ConfigError(f"{len(topics):,} topics for {len(labels):,} labels; give one of each per document")
     keep = has_label(labels)
-    if not keep.any(): raise ConfigError(f"none of the {len(labels):,} documents has a label, so there is nothing to compare with")
-    return tuple(np.unique(np.array([str(v) for v, k in zip(values, keep) if k]), return_inverse=True)[1] for values in (topics, labels))
+    if not keep.any():
+        raise ConfigError(f"none of the {len(labels):,} documents has a label, so there is nothing to compare with")
+    kept = (np.array([str(v) for v, k in zip(values, keep) if k]) for values in (topics, labels))
+    return tuple(np.unique(values, return_inverse=True)[1] for values in kept)
 
 # %% ../nbs/06_metrics.ipynb #f3e53e69
 def nmi(
@@ -317,8 +339,9 @@ def classification_report(
     names = sorted(set(y) | set(pred))
     each = precision_recall_fscore_support(y, pred, labels=names, zero_division=0)
     accuracy = float((y == pred).mean())
-    return dict(accuracy=accuracy, macro_f1=float(each[2].mean()), micro_f1=accuracy,
-                per_class={name: dict(precision=float(p), recall=float(r), f1=float(f), support=int(s)) for name, p, r, f, s in zip(names, *each)})
+    per_class = {name: dict(precision=float(p), recall=float(r), f1=float(f), support=int(s))
+                 for name, p, r, f, s in zip(names, *each)}
+    return dict(accuracy=accuracy, macro_f1=float(each[2].mean()), micro_f1=accuracy, per_class=per_class)
 
 # %% ../nbs/06_metrics.ipynb #30813c14
 def theta_accuracy(
@@ -328,7 +351,8 @@ def theta_accuracy(
     y_test: Sequence[Hashable], # [N] labels, empty where unknown
 ) -> float: # in [0, 1]
     "Test accuracy of a logistic regression from topic shares to labels"
-    theta_train, theta_test = check_embeddings(theta_train, len(y_train), name='theta_train'), check_embeddings(theta_test, len(y_test), name='theta_test')
+    theta_train = check_embeddings(theta_train, len(y_train), name='theta_train')
+    theta_test = check_embeddings(theta_test, len(y_test), name='theta_test')
     train, test = has_label(y_train), has_label(y_test)
     y = np.array([str(v) for v in y_train])
     if len(set(y[train])) < 2: raise ConfigError("y_train: a classifier needs at least two different labels")
@@ -344,10 +368,11 @@ def evaluate_topics(
     texts: Sequence[Sequence[str]], # D reference documents for coherence, each its words in order
     theta_train: np.ndarray | None = None, # [M, K] topic shares of the training documents
     labels_train: Sequence[Hashable] | None = None, # [M] their labels
-) -> dict[str, float]: # npmi@10, c_npmi@10, c_v@15, td@10, td@15, td@25, irbo, nmi, ami, purity, accuracy, effective_topics
+) -> dict[str, float]: # npmi@10, c_npmi@10, c_v@15, td@…, irbo, nmi, ami, purity, accuracy, effective_topics
     "All measures of a topic model in one flat row; what cannot be measured is left out"
     shortest = min(len(t) for t in check_topics(topics, 25))
-    row = {f'{m}@{n}': coherence(topics, texts, m, n) for m, n in [('npmi', 10), ('c_npmi', 10), ('c_v', 15)] if shortest >= n}
+    wanted = [('npmi', 10), ('c_npmi', 10), ('c_v', 15)]
+    row = {f'{m}@{n}': coherence(topics, texts, m, n) for m, n in wanted if shortest >= n}
     row |= {f'td@{n}': topic_diversity(topics, n) for n in (10, 15, 25) if shortest >= n}
     row['irbo'] = inverted_rbo(topics)
     if theta_test is None: return row
@@ -359,21 +384,33 @@ def evaluate_topics(
     return row | dict(effective_topics=effective_topics(theta_test))
 
 # %% ../nbs/06_metrics.ipynb #413147ac
+def gains(
+    relevant: Collection[Hashable] | dict | Hashable, # the relevant ids, or {id: gain}, or one id
+) -> dict: # {id: gain}; a negative gain (TREC's junk) counts as 0
+    "What each relevant id is worth"
+    if not isinstance(relevant, dict):
+        one = isinstance(relevant, str) or not isinstance(relevant, Iterable)
+        relevant = {relevant: 1.} if one else dict.fromkeys(relevant, 1.)
+    return {d: max(g, 0.) for d, g in relevant.items()}
+
 def judge(
     ranked: Sequence[Sequence[Hashable]], # Q ranked lists of ids, best first
-    relevant: Sequence[Collection[Hashable] | dict | Hashable], # per question: the relevant ids, or {id: gain}, or one id
+    relevant: Sequence[Collection[Hashable] | dict | Hashable], # Q, each the relevant ids, or {id: gain}, or one id
     k: int | None = None, # answers looked at; None: all
 ) -> tuple[np.ndarray, list[dict]]: # gains [Q, k] float, 0 where not relevant; {id: gain} of each question
     "The gain of every answer at every rank, or a `ConfigError` naming the question at fault"
-    if len(ranked) != len(relevant): raise ConfigError(f"{len(ranked):,} ranked lists for {len(relevant):,} sets of relevant ids")
+    if len(ranked) != len(relevant):
+        raise ConfigError(f"{len(ranked):,} ranked lists for {len(relevant):,} sets of relevant ids")
     if not len(ranked): raise ConfigError("there is no question to judge")
     if k is not None: check_number(k, 'k', low=1, integer=True)
-    graded = [r if isinstance(r, dict) else dict.fromkeys(r, 1.) if isinstance(r, Iterable) and not isinstance(r, str) else {r: 1.} for r in relevant]
-    truth = [{d: max(g, 0.) for d, g in r.items()} for r in graded] # a negative grade (TREC's junk) is not relevant
+    truth = [gains(r) for r in relevant]
     rows = []
     for q, (answers, gain) in enumerate(zip(ranked, truth)):
-        if isinstance(answers, str) or not isinstance(answers, Iterable): raise ConfigError(f"ranked[{q}] is a single id; give a list of ids per question (and wrap a single question in a list)")
-        if not any(g > 0 for g in gain.values()): raise ConfigError(f"relevant[{q}] is empty: leave out the questions that have no answer")
+        if isinstance(answers, str) or not isinstance(answers, Iterable):
+            raise ConfigError(f"ranked[{q}] is a single id; "
+                              "give a list of ids per question (and wrap a single question in a list)")
+        if not any(g > 0 for g in gain.values()):
+            raise ConfigError(f"relevant[{q}] is empty: leave out the questions that have no answer")
         rows.append([gain.get(a, 0.) for a in dict.fromkeys(getattr(answers, 'tolist', lambda: answers)())][:k])
     width = max([1, *map(len, rows)]) if k is None else k
     return np.array([row + [0.] * (width - len(row)) for row in rows]), truth
@@ -390,7 +427,12 @@ def recall_at_k(
     values = (gains > 0).sum(axis=1) / np.array([sum(g > 0 for g in t.values()) for t in truth])
     return values if per_query else float(values.mean())
 
-def precision_at_k(ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable] | Hashable], k: int = 10, per_query: bool = False) -> float | np.ndarray:
+def precision_at_k(
+    ranked: Sequence[Sequence[Hashable]], # Q ranked lists of ids, best first
+    relevant: Sequence[Collection[Hashable] | Hashable], # Q, each the relevant ids, or one id
+    k: int = 10, # answers looked at
+    per_query: bool = False, # one value per question instead of their mean?
+) -> float | np.ndarray: # in [0, 1], or [Q] of them
     "Share of the first k answers that are relevant; answers that are missing count as wrong"
     values = (judge(ranked, relevant, k)[0] > 0).mean(axis=1)
     return values if per_query else float(values.mean())
@@ -429,7 +471,8 @@ def bootstrap_ci(
 ) -> tuple[float, float, float]: # mean, lower end, upper end
     "Mean of the values and its bootstrap confidence interval (percentile method)"
     values = np.asarray(values, dtype=np.float64).ravel()
-    if not len(values) or not np.isfinite(values).all(): raise ConfigError("values: expected at least one number, all of them finite")
+    if not len(values) or not np.isfinite(values).all():
+        raise ConfigError("values: expected at least one number, all of them finite")
     check_number(level, 'level', low=0, high=1); check_number(resamples, 'resamples', low=1, integer=True)
     rng = np.random.default_rng(seed)
     means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
@@ -445,7 +488,8 @@ def distance_blocks(
 ) -> Iterator[tuple[np.ndarray, ...]]: # blocks [B, N] of distances in each space, infinite from a point to itself
     "Distances from some points to all points, block by block, the same rows in every space"
     n = len(spaces[0])
-    rows = np.arange(n) if sample is None or sample >= n else np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
+    if sample is None or sample >= n: rows = np.arange(n)
+    else: rows = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
     for block in np.array_split(rows, max(1, -(-len(rows) * n // 2**24))):
         distances = tuple(pairwise_distances(X[block], X, metric=m) for X, m in zip(spaces, metrics))
         for D in distances: D[np.arange(len(block)), block] = np.inf
@@ -468,19 +512,31 @@ def trustworthiness(
     seed: int = 42, # of the sample
 ) -> float: # in [0, 1]; 1: every neighbour on the map is one in the space
     "Does the map put only true neighbours side by side?"
-    return _rank_agreement(*check_spaces(X, Y, k), k, (metric, 'euclidean'), sample, seed)
+    return rank_agreement(*check_spaces(X, Y, k), k, (metric, 'euclidean'), sample, seed)
 
-def continuity(X: np.ndarray, Y: np.ndarray, k: int = 15, metric: str = 'euclidean', sample: int | None = 2000, seed: int = 42) -> float:
+def continuity(
+    X: np.ndarray, # [N, E] the points in their space
+    Y: np.ndarray, # [N, 2] the same points on the map
+    k: int = 15, # neighbours; UMAP's default
+    metric: str = 'euclidean', # in the space; 'cosine' is the same for vectors of unit length
+    sample: int | None = 2000, # points looked at (against all); None: every one
+    seed: int = 42, # of the sample
+) -> float: # in [0, 1]; 1: every neighbour in the space is one on the map
     "Does the map keep true neighbours together? `trustworthiness` with map and space exchanged"
-    return _rank_agreement(*check_spaces(X, Y, k)[::-1], k, ('euclidean', metric), sample, seed)
+    return rank_agreement(*check_spaces(X, Y, k)[::-1], k, ('euclidean', metric), sample, seed)
 
-def _rank_agreement(X, Y, k, metrics, sample, seed):
+def rank_agreement(
+    X: np.ndarray, # [N, E] points whose ranks are counted
+    Y: np.ndarray, # [N, F] the same points, whose neighbours are asked about
+    k: int, # neighbours
+    metrics: Sequence[str], # of X and of Y, as scikit-learn names them
+    sample: int | None, # points looked at; None: every one
+    seed: int, # of the sample
+) -> float: # in [0, 1]
     "One minus the normalised excess rank in X of the k nearest neighbours in Y"
     excess, rows = 0., 0
     for DX, DY in distance_blocks((X, Y), metrics, sample, seed):
-        near = np.argpartition(DY, k - 1, axis=1)[:, :k]                        # (B, N) -> (B, k)
-        for d in np.take_along_axis(DX, near, axis=1).T:                        # one neighbour of every row: (B,)
-            excess += np.maximum((DX < d[:, None]).sum(axis=1) + 1 - k, 0).sum()
+        excess += np.maximum(ranks(DX, smallest(DY, k)) - k, 0).sum()           # (B, N) -> (B, k)
         rows += len(DX)
     return float(1 - excess * 2 / (rows * k * (2 * len(X) - 3 * k - 1)))
 
@@ -498,7 +554,7 @@ def knn_recall(
     shared, rows = 0, 0
     for blocks in distance_blocks((X, Y), (metric, 'euclidean'), sample, seed):
         near = [np.zeros(D.shape, bool) for D in blocks]
-        for mask, D in zip(near, blocks): np.put_along_axis(mask, np.argpartition(D, k - 1, axis=1)[:, :k], True, axis=1)
+        for mask, D in zip(near, blocks): np.put_along_axis(mask, smallest(D, k), True, axis=1)
         shared += int((near[0] & near[1]).sum()); rows += len(near[0])
     return shared / (rows * k)
 
@@ -511,8 +567,10 @@ def code_shares(
     check_number(num_codes, 'num_codes', low=1, integer=True)
     codes = np.asarray(codes.detach().cpu() if hasattr(codes, 'detach') else codes).ravel()
     if not codes.size: raise ConfigError("codes: there are none")
-    if not np.issubdtype(codes.dtype, np.integer): raise ConfigError(f"codes: expected whole numbers, got {codes.dtype}")
-    if codes.min() < 0 or codes.max() >= num_codes: raise ConfigError(f"codes: {codes.min()}…{codes.max()} do not lie in 0…{num_codes - 1}")
+    if not np.issubdtype(codes.dtype, np.integer):
+        raise ConfigError(f"codes: expected whole numbers, got {codes.dtype}")
+    if codes.min() < 0 or codes.max() >= num_codes:
+        raise ConfigError(f"codes: {codes.min()}…{codes.max()} do not lie in 0…{num_codes - 1}")
     return np.bincount(codes, minlength=num_codes) / codes.size
 
 def codebook_perplexity(codes: Sequence[int], num_codes: int) -> float:
@@ -541,7 +599,7 @@ MEANING: dict[str, Meaning] = {
     'nmi': Meaning('How well the topic of a held-out text tells its label, and the label its topic, 0 to 1', True),
     'ami': Meaning('The same, minus what chance would give', True),
     'purity': Meaning('Share of held-out texts whose label is the most common one of their topic', True),
-    'accuracy': Meaning('Share of held-out texts whose label a linear classifier predicts from the topic shares alone', True),
+    'accuracy': Meaning('Share of held-out texts whose label a classifier predicts from the topic shares alone', True),
     'effective_topics': Meaning('How many topics carry the corpus; near the number asked for: none is empty', None),
     'R@1': Meaning('Share of the relevant documents that come first', True),
     'R@10': Meaning('Share of the relevant documents among the first ten', True),
