@@ -49,7 +49,8 @@ SCRIPTS = ['Noto Sans CJK SC', 'Noto Sans CJK JP', 'Source Han Sans SC', 'WenQua
            'Noto Sans Thai', 'Arial Unicode MS']
 FONTS = ['DejaVu Sans'] + [f for f in SCRIPTS if f in set(font_manager.get_font_names())]
 STYLE = {
-    'figure.dpi': 90, 'savefig.dpi': 90, 'figure.facecolor': 'none', 'savefig.facecolor': 'none', 'axes.facecolor': 'none',
+    'figure.dpi': 90, 'savefig.dpi': 90,
+    'figure.facecolor': 'none', 'savefig.facecolor': 'none', 'axes.facecolor': 'none',
     'font.size': 10, 'font.family': FONTS, 'text.parse_math': False, 'axes.titlesize': 10, 'legend.frameon': False,
     'text.color': INK, 'axes.labelcolor': INK, 'axes.edgecolor': INK, 'xtick.color': INK, 'ytick.color': INK,
     'axes.spines.top': False, 'axes.spines.right': False, 'axes.prop_cycle': plt.cycler(color=COLORS),
