@@ -11,7 +11,7 @@ from textlab.corpus import load_corpus
 from textlab.embed import load_embedder
 from textlab.lm.encoder import DocumentEncoder, Terms, pseudo_queries
 from textlab.lm.retrieval import BM25, Dense, Hybrid, evaluate_search, rank_rows, terms, zscore
-from textlab.lm.search import CARD, SearchIndex, snippet
+from textlab.lm.search import CARD, SearchIndex, best_window, gain, marks, snippet
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TEXTLAB_PROGRESS": "0", "TOKENIZERS_PARALLELISM": "false"}
 SMALL = dict(dim=64, fixed_dim=64, epochs=3, budget=200_000)
@@ -55,7 +55,8 @@ def test_a_killed_run_goes_on_to_the_same_end(corpus, encoder, tmp_path):
     with pytest.raises(KeyboardInterrupt): DocumentEncoder(**SMALL).fit(corpus, tmp_path, cbs=[Dies(1)])
     assert (tmp_path / "training_state.pt").exists()
     again = DocumentEncoder(**SMALL).fit(corpus, tmp_path)
-    for name, tensor in encoder.network_.state_dict().items(): assert (again.network_.state_dict()[name] == tensor).all(), name
+    found = again.network_.state_dict()
+    for name, tensor in encoder.network_.state_dict().items(): assert (found[name] == tensor).all(), name
     assert again.history_["valid_loss"] == encoder.history_["valid_loss"]
 
 
@@ -68,8 +69,9 @@ def test_training_learns_and_the_seed_decides(corpus, encoder):
 
 def test_another_process_reads_the_same_bits(corpus, encoder, tmp_path):
     folder = encoder.save(tmp_path / "encoder")
-    code = f"from textlab.embed import load_embedder; print(load_embedder({f'lm:{folder}'!r}, device='cpu').encode(['anarchism and autism']).tobytes().hex())"
-    status, said, error = run(code)
+    status, said, error = run(f"""
+from textlab.embed import load_embedder
+print(load_embedder({f'lm:{folder}'!r}, device='cpu').encode(['anarchism and autism']).tobytes().hex())""")
     assert not status, error
     assert said == load_embedder(f"lm:{folder}", device="cpu").encode(["anarchism and autism"]).tobytes().hex()
     assert (DocumentEncoder.load(folder).encode(corpus["text"]) == encoder.encode(corpus["text"])).all()
@@ -80,11 +82,13 @@ def test_another_process_reads_the_same_bits(corpus, encoder, tmp_path):
 def test_any_text_has_a_vector(encoder, text):
     vector = encoder.encode([text])
     assert vector.shape == (1, 128) and np.isfinite(vector).all()
-    assert np.isclose(np.linalg.norm(vector), 1, atol=1e-4) == bool(encoder.terms_.numbers([text])[0].size) or not vector.any()
+    known = encoder.terms_.numbers([text])[0].size > 0
+    assert np.isclose(np.linalg.norm(vector), 1, atol=1e-4) == known or not vector.any()
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 19), max_size=30), min_size=1, max_size=8), st.integers(0, 99), st.floats(0, .5))
+@given(documents=st.lists(st.lists(st.integers(0, 19), max_size=30), min_size=1, max_size=8),
+       seed=st.integers(0, 99), dropout=st.floats(0, .5))
 def test_a_question_and_the_rest_are_the_passage(documents, seed, dropout):
     documents = [np.array(d, np.int64) for d in documents]
     asked, left = pseudo_queries(documents, np.ones(20), np.random.default_rng(seed), dropout=0.)
@@ -129,7 +133,8 @@ from textlab.lm.search import SearchIndex
 index = SearchIndex.load({str(index.path)!r})
 print(json.dumps([index.search(['anarchism in Spain', 'children with autism'], k=5, mode=m) for m in index.modes]))""")
     assert not status, error
-    assert json.loads(said) == [index.search(["anarchism in Spain", "children with autism"], k=5, mode=m) for m in index.modes]
+    asked = ["anarchism in Spain", "children with autism"]
+    assert json.loads(said) == [index.search(asked, k=5, mode=m) for m in index.modes]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
@@ -141,10 +146,13 @@ from textlab.corpus import load_corpus
 from textlab.lm.encoder import DocumentEncoder
 from textlab.lm.search import BM25, SearchIndex
 BM25.fit = lambda self, corpus: os.kill(os.getpid(), signal.SIGKILL)
-SearchIndex.build(load_corpus('wiki-mini-passages').select(range(50)), DocumentEncoder.load({str(index.path / "encoder")!r}), {str(index.path)!r})""")
+encoder = DocumentEncoder.load({str(index.path / "encoder")!r})
+SearchIndex.build(load_corpus('wiki-mini-passages').select(range(50)), encoder, {str(index.path)!r})""")
     assert status == -signal.SIGKILL, error
-    assert len(SearchIndex.load(index.path)) == len(corpus) and SearchIndex.load(index.path).search("anarchism in Spain") == before
-    assert len(SearchIndex.build(corpus.select(range(50)), index.embedder, index.path)) == 50  # and the next build works
+    assert len(SearchIndex.load(index.path)) == len(corpus)
+    assert SearchIndex.load(index.path).search("anarchism in Spain") == before
+    again = SearchIndex.build(corpus.select(range(50)), index.embedder, index.path)  # and the next build works
+    assert len(again) == 50
 
 
 def test_an_index_knows_its_embedder(index, corpus):
@@ -163,7 +171,8 @@ def test_damage_is_named(index):
 
 
 def test_questions_of_another_corpus_are_refused(index):
-    with pytest.raises(CorpusError, match="'q1'.*'elsewhere'"): evaluate_search(index, [{"id": "q1", "text": "x", "relevant": {"elsewhere": 1.}}])
+    question = {"id": "q1", "text": "x", "relevant": {"elsewhere": 1.}}
+    with pytest.raises(CorpusError, match="'q1'.*'elsewhere'"): evaluate_search(index, [question])
 
 
 @settings(max_examples=60, deadline=None)
@@ -172,6 +181,23 @@ def test_a_snippet_is_short_and_from_the_text(text, query, width):
     said = snippet(text, query, width)
     assert len(said) <= width + 4
     assert said.removeprefix("… ").removesuffix(" …") in " ".join(text.split())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("aab b.ß ", max_size=120), st.text("ab ", max_size=6), st.integers(1, 60))
+def test_the_best_window_is_the_best_of_all(text, query, width):
+    "Also where a word is longer than the window"
+    found = marks(text, query)
+    start, last = best_window(found, width)
+    worth = [gain(found, s, width) for s in range(len(text) + 1)]
+    assert gain(found, start, width) == max(worth)
+    assert start == next((a for a, _ in found if gain(found, a, width) == max(worth)), 0)
+    assert last == max([start, *(a + n for a, n in found if start <= a and a + n <= start + width)])
+
+
+def test_a_snippet_of_a_megabyte_takes_no_minute():
+    "Looking at each window by itself would need 10^10 steps"
+    assert snippet("sea moon "*120_000 + "radium sea", "sea radium", 40).endswith("radium sea")
 
 
 def test_terms_of_nothing(): assert terms("") == [] and len(Terms(["a"], [1, ], 1)) == 1

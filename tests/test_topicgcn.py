@@ -1,5 +1,5 @@
 "TopicGCN where its page cannot go: another process, a killed process, a damaged folder, bad input, and the command line."
-import csv, json, shutil, signal
+import csv, html, json, os, re, shutil, signal, subprocess
 
 import numpy as np
 import pytest
@@ -175,6 +175,65 @@ def test_given_embeddings(posts, vectors):
                          ids=["NaN", "too few", "three dimensions"])
 def test_bad_embeddings(posts, vectors, change, says):
     with pytest.raises(EmbeddingError, match=says): TopicGCN(**SMALL | {"doc_features": "tfidf+embedding"}).fit(posts, embeddings=change(vectors))
+
+
+# --- the page in a real browser --------------------------------------------------------------------
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+
+
+def browse(page, tmp_path, address=""):
+    "The document as a browser leaves it"
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-dev-shm-usage"]
+    command = [CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=5000", "--dump-dom", f"{path.as_uri()}{address}"]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env={**os.environ, "HOME": str(tmp_path)}).stdout
+
+
+def headings(seen): return [html.unescape(found) for found in re.findall(r"<h2>(.*?)</h2>", seen)]
+
+
+@needs_chromium
+def test_a_browser_opens_the_topic_of_a_link(model, posts, tmp_path):
+    page, words = model.graph_page(), model.topic_words(3)
+    assert headings(browse(page, tmp_path)) == ["5 topics, 80 documents"]
+    seen = browse(page, tmp_path, "#topic-2")
+    assert headings(seen) == ["Topic 2: " + " ".join(words[2])] and seen.count('class="topic chosen"') == 1
+    assert "Documents that hold most of it" in seen and "sci.space" in seen and seen.count("<article>") == 6
+
+
+KEYS = """<script type="module">
+const key = (k, at = document.activeElement) => at.dispatchEvent(new KeyboardEvent('keydown', {key: k, bubbles: true, cancelable: true}));
+const heading = () => document.querySelector('h2').textContent, seen = [];
+const input = document.querySelector('input'), first = document.querySelector('g.topic');
+key('/'); seen.push(document.activeElement === input);
+input.value = WORD; input.dispatchEvent(new Event('input')); seen.push(heading());
+key('Escape'); seen.push(input.value, heading());
+first.focus(); key('Enter'); seen.push(heading()); key('ArrowRight'); seen.push(heading()); key('ArrowLeft'); seen.push(heading());
+document.querySelector('aside button').click(); seen.push(heading());
+const view = () => document.querySelector('svg').getAttribute('viewBox').split(' ').map(Number);
+const svg = document.querySelector('svg'), before = view();
+svg.dispatchEvent(new WheelEvent('wheel', {deltaY: -1, clientX: 10, clientY: 10, cancelable: true})); seen.push(view()[2] < before[2]);
+svg.dispatchEvent(new PointerEvent('pointerdown', {clientX: 10, clientY: 10}));
+const still = view()[0]; window.dispatchEvent(new PointerEvent('pointermove', {clientX: 60, clientY: 10})); seen.push(view()[0] < still);
+window.dispatchEvent(new PointerEvent('pointerup', {})); first.dispatchEvent(new MouseEvent('click')); seen.push(heading());
+document.title = JSON.stringify(seen);
+</script></body>"""
+
+
+@needs_chromium
+def test_a_browser_is_driven_by_keys_and_pointer(model, tmp_path):
+    words = model.topic_words(15)
+    mass = np.asarray(model.graph_.doc_topic.sum(axis=0)).ravel()
+    largest, second = (f"Topic {k}: {' '.join(words[k][:3])}" for k in np.argsort(-mass)[:2])
+    found = sum(any(words[0][0] in word for word in some) for some in words)
+    page = model.graph_page().replace("</body>", KEYS.replace("WORD", json.dumps(words[0][0].upper())))
+    [title] = re.findall("<title>(.*?)</title>", browse(page, tmp_path))
+    all_topics = "5 topics, 80 documents"
+    assert json.loads(html.unescape(title)) == [True, f"{found} of 5 topics", "", all_topics, largest, second, largest, all_topics,
+                                                True, True, all_topics]   # the click that ended a drag opened nothing
 
 
 # --- the command line ------------------------------------------------------------------------------

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['MODEL_SIZES', 'QWEN_PROMPT', 'QWEN_TOKENS', 'LOAD_ERRORS', 'MINILM', 'MINILM_SHA256', 'MINILM_PACKAGE', 'MODEL_FILES',
-           'NOT_MODEL_FILES', 'LOADERS', 'pad_tokens', 'mean_pool', 'last_token_pool', 'ModelSize',
+           'NOT_MODEL_FILES', 'LOADERS', 'PROBES', 'pad_tokens', 'mean_pool', 'last_token_pool', 'ModelSize',
            'quiet_transformers', 'TransformerEncoder', 'Embedder', 'local_model', 'find_model', 'minilm_folder',
            'folder_weights', 'transformer_embedder', 'load_minilm', 'load_qwen', 'load_sentence_transformer',
-           'register_embedder', 'load_own', 'load_embedder', 'model_type', 'text_of', 'texts_of', 'is_matrix', 'Shards',
-           'open_shards', 'write_matrix', 'encode_shards', 'join_shards', 'this_rank', 'wait_for_shards', 'embed',
-           'save_embeddings', 'load_embeddings']
+           'register_embedder', 'load_own', 'load_embedder', 'model_type', 'Wrapped', 'as_embedder', 'text_of',
+           'texts_of', 'is_matrix', 'Shards', 'open_shards', 'write_matrix', 'encode_shards', 'join_shards',
+           'this_rank', 'wait_for_shards', 'embed', 'save_embeddings', 'load_embeddings']
 
 # %% ../nbs/04_embed.ipynb #96702567
 import contextlib, functools, importlib.util, json, os, re, shutil, textwrap, time
@@ -25,8 +25,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 from .artifacts import HUB_ERRORS, load_artifact, own_files, sha256_file
-from .core import (EmbeddingError, TextlabError, atomic_path, atomic_write_text, check_choice, check_embeddings, check_number,
-    check_texts, check_torchvision, default_device, fingerprint, log, progress)
+from .core import (ConfigError, EmbeddingError, TextlabError, atomic_path, atomic_write_text, check_choice, check_embeddings,
+    check_number, check_texts, check_torchvision, default_device, fingerprint, log, progress)
 from datasets import Dataset
 
 # %% ../nbs/04_embed.ipynb #df4f7df8
@@ -154,6 +154,10 @@ class Embedder:
         "Changes when the vectors would: with the weights, the width, the cut"
         weights = self._weights if isinstance(self._weights, str) else self._weights()
         return fingerprint(weights, self.dim, self.max_tokens)
+
+    def __sklearn_clone__(self) -> 'Embedder':
+        "Itself: copies of an estimator share their embedder, and its weights"
+        return self
 
 # %% ../nbs/04_embed.ipynb #8fb3152e
 @patch
@@ -302,7 +306,7 @@ def load_embedder(
     dtype: str | None = None, # 'float32' or 'bfloat16', default: float32, on a GPU bfloat16 for Qwen
 ) -> Embedder:
     "Load the embedder of that name, or raise an `EmbeddingError` that says how to get it"
-    if isinstance(name, Embedder): return name
+    if not isinstance(name, (str, Path)): return as_embedder(name, device=device, batch_size=batch_size)
     name, device = str(name), default_device() if device is None else torch.device(device)
     if batch_size is not None: check_number(batch_size, 'batch_size', low=1, integer=True)
     if max_tokens is not None: check_number(max_tokens, 'max_tokens', low=8, integer=True)
@@ -322,6 +326,50 @@ def model_type(folder: Path) -> str | None:
     "What config.json says of the architecture"
     try: return json.loads((folder/'config.json').read_bytes()).get('model_type')
     except (OSError, ValueError, AttributeError): return None
+
+# %% ../nbs/04_embed.ipynb #4d81c718
+PROBES = ['', 'The ship left the harbour at dawn.', 'Der Vertrag wurde 1903 unterschrieben.'] # short texts that tell embedders apart
+
+class Wrapped(Embedder):
+    "Any object with `encode` as an `Embedder`"
+    def __init__(
+        self,
+        model: Any, # `encode(texts)` gives a row of numbers for each text
+        batch_size: int | None = None, # texts a batch, default 32
+    ):
+        probe = check_embeddings(model.encode(PROBES), n=len(PROBES), name=f'vectors of {type(model).__name__}')
+        name = getattr(model, 'name', None) or getattr(getattr(model, 'model_card_data', None), 'base_model', None)
+        super().__init__(str(name or type(model).__name__), probe.shape[1], lambda: self.vectors, batch_size=batch_size or 32,
+                         weights=getattr(model, 'fingerprint', None) or fingerprint(probe.round(3) + 0.))
+        self.model = model
+
+    def vectors(self, texts: list[str]) -> torch.Tensor: # [B, E]
+        "Vectors of one batch, as the model gives them"
+        return torch.from_numpy(check_embeddings(self.model.encode(texts), n=len(texts), dim=self.dim))
+
+    def encode_queries(
+        self,
+        texts: Iterable[str], # N questions
+        *,
+        batch_size: int | None = None, # texts a batch, default: the embedder's
+    ) -> np.ndarray: # [N, E] float32, rows of unit length
+        "Embed questions, by the model's own way where it has one"
+        if not hasattr(self.model, 'encode_queries'): return self.encode(texts, batch_size=batch_size)
+        X = check_embeddings(self.model.encode_queries(check_texts(texts)), dim=self.dim)
+        return F.normalize(torch.from_numpy(X), dim=1).numpy()
+
+def as_embedder(
+    embedder: Any, # a name, a folder, an `Embedder`, a textlab model with `as_embedder`, or any object with `encode`
+    *,
+    device: str | torch.device | None = None, # where a model that is loaded now runs, default: the fastest there is
+    batch_size: int | None = None, # texts a batch, default: the model's own
+) -> Embedder:
+    "Whatever embeds texts, as an `Embedder`"
+    if isinstance(embedder, Embedder): return embedder
+    if isinstance(embedder, (str, Path)): return load_embedder(embedder, device=device, batch_size=batch_size)
+    if hasattr(embedder, 'as_embedder'): return embedder.as_embedder(device=device, batch_size=batch_size)
+    if callable(getattr(embedder, 'encode', None)): return Wrapped(embedder, batch_size)
+    raise ConfigError(f"embedder={embedder!r:.60}: give a name such as 'minilm', a folder, an Embedder, a textlab model that embeds texts, or an object with encode(texts)")
 
 # %% ../nbs/04_embed.ipynb #550781f5
 def text_of(
@@ -457,7 +505,7 @@ def wait_for_shards(
 # %% ../nbs/04_embed.ipynb #4965e99d
 def embed(
     corpus: 'Dataset | Iterable[str] | Iterable[Mapping]', # N texts, or rows with `text` and perhaps `title`
-    embedder: str | Embedder = 'minilm', # a name for `load_embedder`, or what it gave
+    embedder: Any = 'minilm', # anything that `as_embedder` takes
     *,
     cache_dir: str | Path | None = None, # keep the vectors under this folder and resume there, default: in memory only
     batch_size: int | None = None, # texts a batch, default: the embedder's
@@ -468,7 +516,7 @@ def embed(
     patience: float = 600., # seconds to wait for other processes without a new shard
 ) -> np.ndarray: # [N, E] float32, unit rows; memory-mapped and read-only where cached
     "Embed a corpus, once"
-    texts, model = texts_of(corpus, with_title), load_embedder(embedder)
+    texts, model = texts_of(corpus, with_title), as_embedder(embedder)
     if cache_dir is None: return model.encode(texts, batch_size=batch_size)
     rank, world_size = this_rank(rank, world_size)
     run = open_shards(cache_dir, model, texts, shard_size)

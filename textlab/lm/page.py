@@ -4,23 +4,32 @@
 
 # %% auto #0
 __all__ = ['TERMS_JS', 'WORDS_JS', 'HASH_JS', 'LAYER_JS', 'ENCODER_JS', 'SEARCH_JS', 'SNIPPET_JS', 'HIT_JS', 'BOX_JS', 'KEYS_JS',
-           'PAGE_JS', 'PAGE_CSS', 'MAX_PASSAGES', 'MAX_MB', 'in_node', 'round_table', 'packed', 'encoder_data',
-           'check_page', 'page_data', 'search_page', 'ask_page']
+           'PAGE_JS', 'PAGE_CSS', 'MAX_PASSAGES', 'MAX_MB', 'BODY', 'PARTS', 'ASK', 'first_error', 'in_node',
+           'round_table', 'packed', 'layer_data', 'encoder_data', 'check_page', 'page_data', 'search_page', 'ask_page']
 
 # %% ../../nbs/36_lm.page.ipynb #85f91ac6
-import base64, hashlib, html, json, re, shutil, subprocess
+import base64, json, re, shutil, subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 import numpy as np
 from datasets import Dataset
-from ..core import ConfigError, CorpusError, TextlabError, atomic_write_text, check_choice, check_number, check_texts, script_json
-from .encoder import DocumentEncoder
+from ..core import ConfigError, CorpusError, TextlabError
+from ..core import atomic_write_text, check_choice, check_number, check_texts
+from .encoder import DocumentEncoder, EncoderNetwork
 from .retrieval import terms
 from .search import HYBRID_WEIGHT
 from ..store import passages_of
+from ..web import asset, document, esc
 
 # %% ../../nbs/36_lm.page.ipynb #74abd78b
+def first_error(
+    output: str, # what node wrote about a script that failed
+) -> str: # one line
+    "The line of node's report that names the error"
+    return next((line for line in output.splitlines() if 'Error' in line), output[-200:])
+
 def in_node(
     script: str, # JavaScript that defines something
     expression: str, # JavaScript that uses it, and `given`
@@ -29,263 +38,141 @@ def in_node(
     "Run a script in node, and return the value of an expression"
     node = shutil.which('node')
     if node is None: raise ConfigError("node is not on the PATH; install Node.js, or open the page in a browser")
-    program = f"{script}\nconst given=JSON.parse(require('fs').readFileSync(0,'utf8'));process.stdout.write(JSON.stringify({expression}))"
+    program = f"""{script}
+const given = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+process.stdout.write(JSON.stringify({expression}));"""
     done = subprocess.run([node, '-e', program], input=json.dumps(given), capture_output=True, encoding='utf-8')
-    if done.returncode: raise TextlabError(f"the script failed: {next((line for line in done.stderr.splitlines() if 'Error' in line), done.stderr[-200:])}")
+    if done.returncode: raise TextlabError(f"the script failed: {first_error(done.stderr)}")
     return json.loads(done.stdout)
 
 # %% ../../nbs/36_lm.page.ipynb #232ba515
-TERMS_JS = r'''
-'use strict';
-const TERM=/[\p{L}\p{N}]+/gu;                                                  // a run of letters or digits, of any script
-const terms=text=>text.normalize('NFKC').toLowerCase().match(TERM)||[];
-'''
+TERMS_JS = asset('search/terms.js')
 
 # %% ../../nbs/36_lm.page.ipynb #d300db50
-WORDS_JS = r'''
-const count=items=>{const c=new Map();for(const u of items)c.set(u,(c.get(u)||0)+1);return c};
-function bm25(texts,{k1,b}){
-  const N=texts.length,lists=new Map(),length=new Float64Array(N);
-  texts.forEach((text,p)=>{const found=terms(text);length[p]=found.length;
-    for(const [u,c] of count(found))lists.has(u)?lists.get(u).push(p,c):lists.set(u,[p,c])});
-  const mean=length.reduce((a,n)=>a+n,0)/N;
-  const passages=u=>(lists.get(u)||[]).length/2,score=query=>{const scores=new Float64Array(N);
-    for(const u of terms(query)){
-      const list=lists.get(u)||[],n=passages(u),idf=Math.log(1+(N-n+.5)/(n+.5));
-      for(let i=0;i<list.length;i+=2){const p=list[i],c=list[i+1];scores[p]+=idf*c/(c+k1*(1-b+b*length[p]/mean))}}
-    return scores};
-  return {score,passages};
-}
-'''
+WORDS_JS = asset('search/bm25.js')
 
 # %% ../../nbs/36_lm.page.ipynb #74f9e402
-HASH_JS = r'''
-let hi=0,lo=0;                                                                 // one 64-bit number, 2^32 hi + lo
-const halves=x=>[Number(x>>32n)|0,Number(x&0xffffffffn)|0];
-const MIX=[0xBF58476D1CE4E5B9n,0x94D049BB133111EBn].map(halves),salt=n=>halves(BigInt(n)*0x9E3779B97F4A7C15n&0xffffffffffffffffn);
-const fold=n=>{lo^=lo>>>n|hi<<32-n;hi^=hi>>>n};                                // x ^ (x >> n), 0 < n < 32
-const times=([H,L])=>{const a=lo&65535,b=lo>>>16,c=L&65535,d=L>>>16,u=b*c+(a*c>>>16),v=a*d+(u&65535);
-  hi=Math.imul(hi,L)+Math.imul(lo,H)+b*d+(u>>>16)+(v>>>16)|0;lo=Math.imul(lo,L)};
-const scramble=(h,l,[H,L])=>{const sum=(l>>>0)+(L>>>0);lo=sum|0;hi=h+H+(sum>4294967295)|0;
-  fold(30);times(MIX[0]);fold(27);times(MIX[1]);fold(31)};
-const place=rows=>((hi>>>1)%rows*(4294967296%rows)+((hi<<31|lo>>>1)>>>0))%rows;  // (x >> 1) mod rows
-'''
+HASH_JS = asset('search/hash.js')
 
 # %% ../../nbs/36_lm.page.ipynb #68ede449
-LAYER_JS = r'''
-const unpack=(text,Kind)=>new Kind(Uint8Array.from(atob(text),c=>c.charCodeAt(0)).buffer);
-const unit=x=>{const n=Math.sqrt(x.reduce((a,v)=>a+v*v,0));return n>1e-12?x.map(v=>v/n):x};
-function layer(codes,k1,{weights,dim,blocks,rows,table,scales}){
-  const F=codes.length/2,w=unpack(weights,Float32Array),wide=dim/blocks,at=new Int32Array(blocks*F),sign=new Int8Array(blocks*F);
-  for(let j=0;j<blocks;j++)for(let u=0,s=salt(j+1);u<F;u++){scramble(codes[2*u+1],codes[2*u],s);sign[j*F+u]=2*(lo&1)-1;at[j*F+u]=place(rows)+j*rows}
-  const T=table?unpack(table,Int8Array):new Int8Array(blocks*rows*wide),scale=table?unpack(scales,Float32Array):new Float32Array(blocks*rows),noise=salt(99);
-  const fill=r=>{scale[r]=1;for(let i=r*wide;i<(r+1)*wide;i++){scramble(0,i,noise);T[i]=2*(lo&1)-1}};
-  return bag=>{const x=new Float64Array(dim);
-    for(const [u,c] of bag)for(let j=0;j<blocks;j++){
-      const r=at[j*F+u];if(!table&&!scale[r])fill(r);
-      const s=w[u]*(k1+1)*c/(k1+c)*sign[j*F+u]*scale[r];
-      for(let i=0,a=j*wide,t=r*wide;i<wide;i++)x[a+i]+=s*T[t+i]}
-    return unit(x)};
-}
-'''
+LAYER_JS = asset('search/layer.js')
 
 # %% ../../nbs/36_lm.page.ipynb #68cf6389
-ENCODER_JS = r'''
-function encoder({words,prefix,codes,k1,alpha,trained,fixed}){
-  const list=words.split(' '),number=new Map(list.map((w,i)=>[w,i])),heads=new Map();
-  const head=w=>{const letters=[...w];return prefix&&letters.length>=prefix&&/^\p{L}+$/u.test(w)?letters.slice(0,prefix).join(''):''};
-  for(const w of list){const h=head(w);if(h&&!heads.has(h))heads.set(h,list.length+heads.size)}
-  const code=unpack(codes,Int32Array),f=layer(code,k1,trained),r=fixed&&layer(code,k1,fixed);
-  const bag=text=>{const known=terms(text).filter(w=>number.has(w));
-    return count(known.flatMap(w=>{const h=heads.get(head(w));return h===undefined?[number.get(w)]:[number.get(w),h]}))};
-  const encode=text=>{const b=bag(text),x=f(b);return r?unit(Float64Array.from([...x,...r(b).map(v=>v*Math.sqrt(alpha))])):x};
-  return {encode,terms:code.length/2,dim:trained.dim+(fixed?fixed.dim:0)};
-}
-'''
+ENCODER_JS = asset('search/encoder.js')
 
 # %% ../../nbs/36_lm.page.ipynb #2b52f672
 def round_table(
-    table: np.ndarray, # [R, w] float32
-) -> tuple[np.ndarray, np.ndarray]: # [R, w] int8 and the scale of each row [R] float32: their product is nearly the table
-    "A table in whole numbers from −127 to 127, with a scale a row"
+    table: np.ndarray, # [mR, d/m] float32
+) -> tuple[np.ndarray, np.ndarray]: # whole numbers [mR, d/m] int8, scales [mR] float32; their product is near
+    "A table in whole numbers from −127 to 127, with one scale per row"
     scales = np.maximum(np.abs(table).max(axis=1), 1e-30)/127
     return np.rint(table/scales[:, None]).astype(np.int8), scales.astype(np.float32)
 
 def packed(
-    values: np.ndarray, # any numbers
+    values: np.ndarray, # any numbers, of any shape
     kind: str, # how they are stored: '<f4', '<u8', 'i1'
 ) -> str: # letters that JSON and HTML leave alone
     "An array as base64, the lowest byte first"
     return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode()
 
 # %% ../../nbs/36_lm.page.ipynb #89959103
+def layer_data(
+    network: EncoderNetwork, # trained, or a random projection
+) -> dict: # as the script's `layer` takes it, without a table
+    "Shape of a layer, and the weight of each term"
+    blocks = len(network.index)
+    weights = packed(network.weight.detach().cpu().numpy(), '<f4')
+    return dict(weights=weights, dim=network.dim, blocks=blocks, rows=len(network.table)//blocks)
+
 def encoder_data(
     encoder: DocumentEncoder, # trained
 ) -> dict: # as the script's `encoder` takes it
-    "An encoder for the browser"
-    net, fixed, known = encoder.fitted, encoder.fixed_, encoder.terms_
-    table, scales = round_table(net.table.detach().cpu().numpy())
-    shape = lambda n, weights: dict(weights=packed(weights.detach().cpu().numpy(), '<f4'), dim=n.dim, blocks=len(n.index), rows=len(n.table)//len(n.index))
-    return dict(words=' '.join(known.words), prefix=known.prefix, codes=packed(known.codes, '<u8'), k1=encoder.saturation, alpha=encoder.fixed_weight,
-                trained=shape(net, net.weight) | dict(table=packed(table, 'i1'), scales=packed(scales, '<f4')), fixed=shape(fixed, fixed.weight) if fixed is not None else None)
+    "An encoder for the browser; raises a `TextlabError` where it is not trained"
+    network, fixed, known = encoder.fitted, encoder.fixed_, encoder.terms_
+    table, scales = round_table(network.table.detach().cpu().numpy())
+    return dict(words=' '.join(known.words), prefix=known.prefix, codes=packed(known.codes, '<u8'),
+                k1=encoder.saturation, alpha=encoder.fixed_weight,
+                trained=layer_data(network) | dict(table=packed(table, 'i1'), scales=packed(scales, '<f4')),
+                fixed=None if fixed is None else layer_data(fixed))
 
 # %% ../../nbs/36_lm.page.ipynb #8ed6fda3
-SEARCH_JS = r'''
-const zscore=s=>{const n=s.length,mean=s.reduce((a,v)=>a+v,0)/n,sd=Math.sqrt(s.reduce((a,v)=>a+(v-mean)**2,0)/n);return sd>1e-7?s.map(v=>(v-mean)/sd):s.map(()=>0)};
-function engine(data){
-  const {ids,titles,texts}=data,N=texts.length,full=texts.map((t,p)=>titles[p]?titles[p]+'. '+t:t);
-  const words=bm25(full,data.bm25),model=encoder(data.encoder),E=model.dim,vectors=new Float32Array(N*E);
-  let done=0;
-  const step=()=>{if(done<N)vectors.set(model.encode(full[done]),E*done++);return done<N};
-  const cosines=x=>{const s=new Float64Array(N);for(let p=0,a=0;p<N;p++){let sum=0;for(let i=0;i<E;i++)sum+=vectors[a++]*x[i];s[p]=sum}return s};
-  const telling=query=>{const asked=[...new Set(terms(query))].sort((u,v)=>words.passages(u)-words.passages(v)),rare=asked.filter(u=>words.passages(u)<=Math.max(3,N/4));return rare.length?rare:asked};
-  function search(query,mode,k=10){
-    const used=done<N?'words':mode,bySpelling=words.score(query),x=used==='words'?[]:model.encode(query);
-    const seen=bySpelling.some(v=>v>0),meant=x.some(v=>v!==0),known=used==='vectors'?meant:seen||meant&&used==='both';
-    const dense=meant?cosines(x):new Float64Array(N),z=used==='both'&&zscore(dense);
-    const scores=used==='words'?bySpelling:used==='vectors'?dense:zscore(bySpelling).map((v,p)=>v+data.weight*z[p]);
-    const order=[...scores.keys()].filter(p=>known&&(used!=='words'||scores[p]>0)).sort((a,b)=>scores[b]-scores[a]||a-b);
-    const wanted=new Set(telling(query));
-    return {mode:used,known,hits:order.slice(0,k).map(p=>({p,id:ids[p],score:scores[p],words:(has=>[...wanted].filter(u=>has.has(u)))(new Set(terms(full[p])))}))};
-  }
-  return {N,terms:model.terms,dim:E,titles,texts,ids,step,search,telling,done:()=>done};
-}
-'''
+SEARCH_JS = asset('search/engine.js')
 
 # %% ../../nbs/36_lm.page.ipynb #21928f6e
-SNIPPET_JS = r'''
-const marks=(text,query)=>{const wanted=new Set(terms(query));return [...text.matchAll(TERM)].filter(m=>terms(m[0]).some(u=>wanted.has(u))).map(m=>[m.index,m[0].length])};
-const inside=(found,s,width)=>found.filter(([a,n])=>s<=a&&a+n<=s+width);
-const gain=(found,s,width)=>inside(found,s,width).reduce((sum,[,n])=>sum+n,0);
-function snippet(text,query,width=160){
-  text=text.trim().replace(/\s+/g,' ');if(text.length<=width)return text;
-  const found=marks(text,query);let best=0,top=-1;
-  for(const [a] of found){const g=gain(found,a,width);if(g>top){best=a;top=g}}
-  const last=Math.max(best,...inside(found,best,width).map(([a,n])=>a+n)),s=Math.max(0,Math.min(best-Math.min(width>>2,best+width-last),text.length-width));
-  const gap=text.indexOf(' ',s-1),start=!s?0:gap>=0&&gap<best?gap+1:best,cut=text.lastIndexOf(' ',start+width);
-  const end=start+width>=text.length?text.length:Math.max(cut<start?-1:cut,last,start+(width>>1));
-  return (start?'… ':'')+text.slice(start,end)+(end<text.length?' …':'');
-}
-'''
+SNIPPET_JS = asset('search/snippet.js')
 
 # %% ../../nbs/36_lm.page.ipynb #eebf4d87
-HIT_JS = r'''
-const make=(name,given={},...kids)=>{const e=document.createElement(name);for(const k in given)k in e?e[k]=given[k]:e.setAttribute(k,given[k]);e.append(...kids);return e};
-const marked=(text,query)=>{let at=0;const parts=[];
-  for(const [a,n] of marks(text,query)){parts.push(text.slice(at,a),make('mark',{},text.slice(a,a+n)));at=a+n}
-  return [...parts,text.slice(at)]};
-function hit(E,{p,id,score,words},query,mode){
-  query=E.telling(query).join(' ');
-  const name=make('button',{type:'button','aria-expanded':'false'},E.titles[p]||id),short=make('p',{className:'short'},...marked(snippet(E.texts[p],query),query)),whole=make('p',{className:'whole',hidden:true});
-  const about=make('p',{className:'about'},E.titles[p]?id:'',make('span',{},words.length?'words: '+words.join(', '):'no telling word in common'));
-  const open=()=>{const wide=whole.hidden;if(!whole.firstChild)whole.append(...marked(E.texts[p],query));whole.hidden=!wide;short.hidden=wide;name.setAttribute('aria-expanded',wide)};
-  const what={words:'BM25',vectors:'cosine',both:'sum of standardised scores'}[mode];
-  return make('li',{onclick:e=>{if(!whole.contains(e.target))open()}},make('h2',{},name,make('span',{className:'score',title:what,'aria-label':what+' '+score.toFixed(2)},score.toFixed(2))),short,whole,about);
-}
-'''
+HIT_JS = asset('search/hit.js')
 
 # %% ../../nbs/36_lm.page.ipynb #7608f24d
-BOX_JS = r'''
-function box(){
-  const $=id=>document.getElementById(id),data=JSON.parse($('data').textContent),E=engine(data),form=$('form'),input=$('q'),say=$('state'),list=$('hits'),examples=$('examples'),n=x=>x.toLocaleString('en');
-  const linked=/^(file|https?):$/.test(location.protocol);
-  let timer=0;
-  function show(){
-    const query=input.value.trim(),mode=form.elements.mode.value,began=performance.now(),found=E.search(query,mode),ms=performance.now()-began,later=found.mode!==mode;
-    if(linked)history.replaceState(null,'','#'+(query?new URLSearchParams({q:query,mode}):''));
-    examples.hidden=found.known;list.replaceChildren(...found.hits.map(h=>hit(E,h,query,found.mode)));
-    say.textContent=!query?n(E.N)+' passages. Ask a question or give a few words'+(examples.children.length?', for example:':'.'):
-      !found.known?(later?'No passage holds these words; the vectors are still being computed.':'None of these words is known here. Try others'+(examples.children.length?', for example:':'.')):
-      'Best '+found.hits.length+' of '+n(E.N)+' passages in '+ms.toFixed(1)+' ms'+(later?', by words alone until the vectors are computed':'');
-  }
-  const soon=()=>{clearTimeout(timer);timer=setTimeout(show,80)},read=()=>{const h=new URLSearchParams(location.hash.slice(1)),q=h.get('q')||'',mode=h.get('mode')||'both';
-    input.value=q;for(const r of form.elements.mode)r.checked=r.value===(['words','vectors'].includes(mode)?mode:'both');show()};
-  for(const q of data.questions)examples.append(make('button',{type:'button',onclick:()=>{input.value=q;show();input.focus()}},q));
-  input.oninput=soon;for(const r of form.elements.mode)r.onchange=show;form.onsubmit=e=>{e.preventDefault();show();list.querySelector('button')?.focus()};onhashchange=read;
-  keys(input,list,show);read();compute(E,$('foot'),()=>list.querySelector(':focus,[aria-expanded=true]')||show());
-}
-'''
+BOX_JS = asset('search/box.js')
 
 # %% ../../nbs/36_lm.page.ipynb #261ac674
-KEYS_JS = r'''
-function compute(E,foot,ready){
-  const began=performance.now(),n=x=>x.toLocaleString('en');
-  (function some(){
-    const end=performance.now()+12;let more=true;
-    while(more&&performance.now()<end)more=E.step();
-    foot.textContent=more?'Computing vectors: '+Math.floor(100*E.done()/E.N)+'%':n(E.N)+' passages, '+n(E.terms)+' terms; vectors of '+n(E.dim)+' numbers, computed here in '+((performance.now()-began)/1000).toFixed(1)+' s. Nothing is sent anywhere.';
-    more?setTimeout(some):ready();
-  })();
-}
-const keys=(input,list,show)=>{onkeydown=e=>{
-  const names=[...list.querySelectorAll('button')],at=names.indexOf(document.activeElement),typing=document.activeElement===input;
-  if(e.ctrlKey||e.metaKey||e.altKey)return;
-  if(e.key==='/'&&!typing){input.focus();input.select();e.preventDefault()}
-  else if(e.key==='Escape'){if(typing){input.value='';show()}input.focus();e.preventDefault()}
-  else if(['ArrowDown','ArrowUp'].includes(e.key)&&(typing||at>=0)&&names.length){
-    const to=at+(e.key==='ArrowDown'?1:-1);(to<0?input:names[Math.min(to,names.length-1)]).focus();e.preventDefault()}
-}};
-if(globalThis.document)setTimeout(box);
-'''
-PAGE_JS = TERMS_JS + WORDS_JS + HASH_JS + LAYER_JS + ENCODER_JS + SEARCH_JS + SNIPPET_JS + HIT_JS + BOX_JS + KEYS_JS
+KEYS_JS = asset('search/keys.js')
+PAGE_JS = '\n'.join([TERMS_JS, WORDS_JS, HASH_JS, LAYER_JS, ENCODER_JS, SEARCH_JS, SNIPPET_JS, HIT_JS, BOX_JS, KEYS_JS])
 
 # %% ../../nbs/36_lm.page.ipynb #9f7530c6
-PAGE_CSS = '''
-:root{color-scheme:light dark;--paper:#fbfbfa;--card:#fff;--ink:#1d2126;--soft:#5c6670;--line:#d8dce0;--on:#0b62a8;--mark:#ffe9a8}
-@media(prefers-color-scheme:dark){:root{--paper:#14171a;--card:#1c2024;--ink:#e8eaec;--soft:#a0a9b2;--line:#363c43;--on:#6db6f2;--mark:#5c4a12}}
-*{box-sizing:border-box}[hidden]{display:none!important}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;overflow-wrap:anywhere}
-main{max-width:820px;margin:0 auto;padding:32px 20px}body.inside{--paper:var(--card)}body.inside main{padding:8px 14px 14px}
-h1{font-size:clamp(1.4rem,5vw,2rem);line-height:1.2;letter-spacing:-.01em;margin:0 0 12px}
-form{position:sticky;top:0;background:var(--paper);padding:8px 0 10px;display:flex;flex-wrap:wrap;gap:10px 14px;align-items:center;z-index:1}
-#q{flex:1 1 300px;min-width:0;font:inherit;font-size:1.08rem;padding:10px 14px;border:1px solid var(--line);border-radius:10px;background:var(--card);color:inherit}
-fieldset{border:1px solid var(--line);border-radius:10px;margin:0;padding:3px;display:flex;background:var(--card)}
-fieldset label{position:relative;padding:5px 12px;border-radius:7px;cursor:pointer;color:var(--soft)}fieldset input{position:absolute;inset:0;opacity:0;margin:0;cursor:pointer}
-fieldset label:has(:checked){background:var(--on);color:var(--paper)}fieldset label:has(:focus-visible),button:focus-visible,#q:focus-visible{outline:2px solid var(--on);outline-offset:2px}
-#state{color:var(--soft);font-size:.92rem;margin:4px 0 10px;min-height:1.5em}
-#examples{display:flex;flex-wrap:wrap;gap:8px}#examples button{font:inherit;font-size:.92rem;text-align:left;color:inherit;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:6px 12px;cursor:pointer}#examples button:hover{border-color:var(--on)}
-ol{list-style:none;margin:0;padding:0}li{padding:12px 14px;margin:0 -14px;border-top:1px solid var(--line);cursor:pointer}li:hover,li:focus-within{background:var(--card)}
-h2{display:flex;justify-content:space-between;align-items:baseline;gap:14px;font-size:1.02rem;margin:0}h2 button{font:inherit;font-weight:600;color:var(--on);background:none;border:0;border-radius:4px;padding:0;text-align:left;cursor:pointer}
-.score{font-weight:400;font-size:.88rem;color:var(--soft);font-variant-numeric:tabular-nums}
-li p{margin:3px 0 0}.whole{white-space:pre-line;cursor:text}.about{color:var(--soft);font-size:.84rem;display:flex;flex-wrap:wrap;gap:0 14px}
-mark{background:var(--mark);color:inherit;border-radius:3px;padding:0 1px}#foot{color:var(--soft);font-size:.84rem;border-top:1px solid var(--line);margin:18px 0 0;padding-top:10px}
-.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-@media(max-width:480px){main{padding:18px 14px}fieldset{flex:1}fieldset label{flex:1;text-align:center;padding:5px 4px}}
-'''
+PAGE_CSS = asset('search/search.css')
 
 # %% ../../nbs/36_lm.page.ipynb #9f5c17c9
 MAX_PASSAGES, MAX_MB = 20_000, 60
 
 def check_page(
     encoder: Any, # what shall make the vectors
-    corpus: Any, # passages with `id`, `text` and perhaps `title`, or a source for `load_corpus`
-) -> Dataset: # the passages
-    "A corpus that fits into a page, and an encoder that a browser can run"
+    corpus: Any, # N passages with `id`, `text` and perhaps `title`, or a source for `load_corpus`
+) -> Dataset: # the N passages
+    "The passages of a corpus that fits into a page, for an encoder that a browser can run"
     if not isinstance(encoder, DocumentEncoder):
-        raise ConfigError(f"encoder={encoder!r:.60}: a page computes vectors in the browser, which only a DocumentEncoder allows; train one on the corpus, or build a SearchIndex with this embedder")
+        raise ConfigError(f"encoder={encoder!r:.60}: a page computes vectors in the browser, "
+                          "which only a DocumentEncoder allows; train one on the corpus, "
+                          "or build a SearchIndex with this embedder")
     encoder.fitted
     ds = passages_of(corpus)
-    if len(ds) > MAX_PASSAGES: raise ConfigError(f"{len(ds):,} passages: a page holds {MAX_PASSAGES:,} at most; build a SearchIndex, or choose fewer")
-    if not any(terms(t) for t in ds['text']): raise CorpusError(f"the {len(ds):,} passages hold no letter and no digit; there is nothing to search")
+    if len(ds) > MAX_PASSAGES:
+        raise ConfigError(f"{len(ds):,} passages: a page holds {MAX_PASSAGES:,} at most; "
+                          "build a SearchIndex, or choose fewer")
+    if not any(terms(t) for t in ds['text']):
+        raise CorpusError(f"the {len(ds):,} passages hold no letter and no digit; there is nothing to search")
     return ds
 
 def page_data(
     encoder: DocumentEncoder, # trained
     ds: Dataset, # N passages
-    weight: float, # of the vectors
+    weight: float, # λ, of the vectors
     questions: Sequence[str], # examples; none: some titles of the corpus
 ) -> dict: # as the script's `engine` takes it
-    "What the page knows"
+    "Everything that a page knows"
     titles = [str(t) if t else '' for t in ds['title']] if 'title' in ds.column_names else ['']*len(ds)
     named = list(dict.fromkeys(t for t in titles if t))
-    return dict(ids=ds['id'][:], titles=titles, texts=ds['text'][:], encoder=encoder_data(encoder), bm25=dict(k1=1.2, b=.75), weight=check_number(weight, 'weight', low=0),
-                questions=check_texts(questions, 'questions') or named[::max(1, len(named)//4)][:4])
+    examples = check_texts(questions, 'questions') or named[::max(1, len(named)//4)][:4]
+    return dict(ids=ds['id'][:], titles=titles, texts=ds['text'][:], encoder=encoder_data(encoder),
+                bm25=dict(k1=1.2, b=.75), weight=check_number(weight, 'weight', low=0), questions=examples)
+
+# %% ../../nbs/36_lm.page.ipynb #5ea11c47
+BODY = Template('''<main aria-label="$title">
+$heading
+<form id="form" role="search" autocomplete="off">
+  <label for="q" class="unseen">Question or words</label>
+  <input id="q" type="search" placeholder="Ask, or press /" aria-describedby="state" maxlength="2000">
+  <fieldset>
+    <legend class="unseen">Search by</legend>
+    <label><input type="radio" name="mode" value="words">words</label>
+    <label><input type="radio" name="mode" value="vectors">vectors</label>
+    <label><input type="radio" name="mode" value="both" checked>both</label>
+  </fieldset>
+</form>
+<p id="state" role="status">Counting words …</p>
+<div id="examples"></div>
+<ol id="hits" aria-label="Hits"></ol>
+<p id="foot"></p>
+<noscript>This page searches by JavaScript, which is switched off here.</noscript>
+</main>''')
 
 # %% ../../nbs/36_lm.page.ipynb #13331209
 def search_page(
     encoder: DocumentEncoder, # trained, on this corpus or on one of its kind
     corpus: Any, # N passages with `id`, `text` and perhaps `title`, or a source for `load_corpus`
-    weight: float = HYBRID_WEIGHT, # of the vectors in a search by both
+    weight: float = HYBRID_WEIGHT, # λ, of the vectors in a search by both
     *,
     title: str = 'Search', # of the page
     questions: Sequence[str] = (), # examples, shown as buttons; none: some titles of the corpus
@@ -293,22 +180,25 @@ def search_page(
     path: str | Path | None = None, # a file to write as well
 ) -> str: # a whole HTML document that needs nothing else
     "One file that searches a corpus by words, by vectors and by both"
-    data = script_json(page_data(encoder, check_page(encoder, corpus), weight, questions))
-    allowed = lambda text: f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-    policy = f"default-src 'none'; script-src {allowed(PAGE_JS)}; style-src {allowed(PAGE_CSS)}; img-src data:; base-uri 'none'; form-action 'none'"
-    modes = ''.join(f'<label><input type="radio" name="mode" value="{m}"{" checked" if m == "both" else ""}>{m}</label>' for m in ('words', 'vectors', 'both'))
-    name = html.escape(re.sub('[\ud800-\udfff]', '\ufffd', title))
-    page = f'''<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{name}</title><link rel="icon" href="data:,"><style>{PAGE_CSS}</style></head>
-<body{' class="inside"' if fragment else ''}><main aria-label="{name}">{'' if fragment else f'<h1>{name}</h1>'}<form id="form" role="search" autocomplete="off"><label for="q" class="unseen">Question or words</label><input id="q" type="search" placeholder="Ask, or press /" aria-describedby="state" maxlength="2000"><fieldset><legend class="unseen">Search by</legend>{modes}</fieldset></form>
-<p id="state" role="status">Counting words …</p><div id="examples"></div><ol id="hits" aria-label="Hits"></ol><p id="foot"></p><noscript>This page searches by JavaScript, which is switched off here.</noscript></main>
-<script type="application/json" id="data">{data}</script><script>{PAGE_JS}</script></body></html>
-'''
-    if (size := len(page.encode())) > MAX_MB*1e6: raise ConfigError(f"a page of {size/1e6:.0f} MB: more than {MAX_MB} is slow to send and to open; build a SearchIndex, choose fewer passages, or train an encoder with a smaller budget")
+    data = page_data(encoder, check_page(encoder, corpus), weight, questions)
+    body = BODY.substitute(title=esc(title), heading='' if fragment else f'<h1>{esc(title)}</h1>')
+    page = document(title, body, PAGE_CSS, PAGE_JS, data, sealed=True, kind='inside' if fragment else '')
+    size = len(page.encode())/1e6
+    if size > MAX_MB:
+        raise ConfigError(f"a page of {size:.0f} MB: more than {MAX_MB} is slow to send and to open; "
+                          "build a SearchIndex, choose fewer passages, or train an encoder with a smaller budget")
     if path is not None: atomic_write_text(path, page)
     return page
 
 # %% ../../nbs/36_lm.page.ipynb #cc7a2a33
+# The data of a page, and its script
+PARTS = re.compile(r'id="data">(.*?)</script>\s*<script>(.*?)</script>', flags=re.S)
+
+ASK = '''(E => {
+  while (E.step());
+  return given.queries.map(query => E.search(query, given.mode, given.k).hits);
+})(engine(given.data))'''
+
 def ask_page(
     page: str, # from `search_page`
     queries: Sequence[str], # Q questions
@@ -317,6 +207,5 @@ def ask_page(
 ) -> list[list[dict]]: # Q lists of hits: p (place in the corpus), id, score, words; fewer where less is known
     "Ask a page without a browser: its script runs in node"
     check_choice(mode, ('words', 'vectors', 'both'), 'mode')
-    data, script = re.search(r'id="data">(.*?)</script><script>(.*?)</script>', page, flags=re.S).groups()
-    ask = '(E=>{while(E.step());return given.queries.map(q=>E.search(q,given.mode,given.k).hits)})(engine(given.data))'
-    return in_node(script, ask, dict(data=json.loads(data), queries=check_texts(queries, 'queries'), mode=mode, k=k))
+    data, script = PARTS.search(page).groups()
+    return in_node(script, ASK, dict(data=json.loads(data), queries=check_texts(queries, 'queries'), mode=mode, k=k))
