@@ -6,7 +6,7 @@
 __all__ = ['Windows', 'cut', 'token_windows', 'padded', 'token_counts', 'StaticStart', 'static_start', 'KmerEncoder',
            'KmerDecoder', 'Coded', 'KmerVQVAE', 'parameter_table', 'KmerLoss']
 
-# %% ../../nbs/41_codes.kmer.ipynb #fe4c53c4
+# %% ../../nbs/41_codes.kmer.ipynb #91c7c69b
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from ..tokenizer import BPETokenizer
 from ..vectors import unit_rows
 from ..vocab import idf, tfidf
 
-# %% ../../nbs/41_codes.kmer.ipynb #04d00646
+# %% ../../nbs/41_codes.kmer.ipynb #ef02083f
 @dataclass
 class Windows:
     "Documents cut into windows of tokens"
@@ -67,7 +67,7 @@ def padded(
     for row, piece in zip(tokens, pieces): row[:len(piece)] = piece
     return Windows(tokens, np.array([len(p) for p in pieces]), np.array(owners))
 
-# %% ../../nbs/41_codes.kmer.ipynb #2c24eaeb
+# %% ../../nbs/41_codes.kmer.ipynb #5fa6bb2d
 def token_counts(
     tokens: np.ndarray, # [N, T] token numbers
     length: np.ndarray, # [N] how many of them count
@@ -100,7 +100,7 @@ def static_start(
     vectors = scipy.linalg.solve(gram, A.T @ teacher, assume_a='pos', overwrite_a=True)    # (V, d)
     return StaticStart(vectors.astype(np.float32), rarity.astype(np.float32))
 
-# %% ../../nbs/41_codes.kmer.ipynb #cff3fed6
+# %% ../../nbs/41_codes.kmer.ipynb #a4abb499
 class KmerEncoder(nn.Module):
     "Windows of tokens to k-mer vectors: a static sum, and what a Transformer adds to it"
     def __init__(self, vocab_size: int, d_model: int, n_layers: int, n_heads: int, kmer: int, dropout: float):
@@ -125,7 +125,7 @@ class KmerEncoder(nn.Module):
         for block in self.blocks: h, _ = block(h, real=real)
         added = self.gate(self.leave(h))/math.sqrt(h.shape[-1])                            # (B, T, d)
         each = self.weights[tokens].unsqueeze(-1)*static + added
-        return (each*real.unsqueeze(-1)).unflatten(1, (-1, self.kmer)).sum(2)              # (B, T/k, k, d) -> (B, T/k, d)
+        return (each*real.unsqueeze(-1)).unflatten(1, (-1, self.kmer)).sum(2)              # (B, T, d) -> (B, T/k, d)
 
     @torch.no_grad()
     def start_from(self, start: StaticStart) -> None:
@@ -133,14 +133,14 @@ class KmerEncoder(nn.Module):
         self.tokens.weight.copy_(torch.from_numpy(start.vectors))
         self.weights.copy_(torch.from_numpy(start.weights))
 
-# %% ../../nbs/41_codes.kmer.ipynb #b27b7278
+# %% ../../nbs/41_codes.kmer.ipynb #d9921a32
 class KmerDecoder(nn.Module):
     "Codes back to tokens, and to the teacher's vector"
     def __init__(self, vocab_size: int, d_model: int, n_heads: int, kmer: int, teacher_dim: int, dropout: float):
         super().__init__()
         self.kmer = kmer
         self.block = Block(d_model, n_heads, 4*d_model, dropout, causal=False, pre_norm=True)
-        self.places = nn.Linear(d_model, kmer*d_model)                                     # a map for each place of a k-mer
+        self.places = nn.Linear(d_model, kmer*d_model)                                     # a map for each place
         self.words, self.meaning = nn.Linear(d_model, vocab_size), nn.Linear(d_model, teacher_dim)
 
     def forward(
@@ -154,7 +154,7 @@ class KmerDecoder(nn.Module):
         pooled = (h*real.unsqueeze(-1)).sum(1)/real.sum(1, keepdim=True).clamp_min(1)      # (B, d)
         return self.words(places), F.normalize(self.meaning(pooled), dim=-1)
 
-# %% ../../nbs/41_codes.kmer.ipynb #ba6faccf
+# %% ../../nbs/41_codes.kmer.ipynb #3f70389d
 class Coded(NamedTuple):
     "What a pass through the model gives"
     logits: torch.Tensor     # [B, T, V] of the tokens written back
@@ -204,16 +204,18 @@ class KmerVQVAE(nn.Module):
         "The direction of a vector, seen from the centre"
         return F.normalize(z.float(), dim=-1, eps=1e-6) - self.centre
 
-# %% ../../nbs/41_codes.kmer.ipynb #08b92e6c
+# %% ../../nbs/41_codes.kmer.ipynb #1348b755
 @patch
 def check_config(self: KmerVQVAE) -> None:
     "Raise a `ConfigError` for settings that do not fit together"
     c = self.base_config
-    for name in ('vocab_size', 'd_model', 'n_layers', 'n_heads', 'num_codes', 'kmer', 'window', 'teacher_dim', 'batch_size'):
-        c[name] = check_number(c[name], name, low=1, integer=True)
+    whole = 'vocab_size', 'd_model', 'n_layers', 'n_heads', 'num_codes', 'kmer', 'window', 'teacher_dim', 'batch_size'
+    for name in whole: c[name] = check_number(c[name], name, low=1, integer=True)
     if c['window'] % c['kmer']: raise ConfigError(f"window={c['window']} is not a multiple of kmer={c['kmer']}")
-    if c['d_model'] % (2*c['n_heads']): raise ConfigError(f"d_model={c['d_model']} is not a multiple of 2 n_heads={2*c['n_heads']}")
-    check_number(c['dropout'], 'dropout', low=0, high=.9); check_number(c['temperature'], 'temperature', low=1e-3, high=10)
+    if c['d_model'] % (2*c['n_heads']):
+        raise ConfigError(f"d_model={c['d_model']} is not a multiple of 2 n_heads={2*c['n_heads']}")
+    check_number(c['dropout'], 'dropout', low=0, high=.9)
+    check_number(c['temperature'], 'temperature', low=1e-3, high=10)
 
 @patch
 def check_tokens(
@@ -223,18 +225,21 @@ def check_tokens(
 ) -> torch.Tensor: # [B, T] bool mask
     "The mask; raises a `ConfigError` for tokens outside the vocabulary, a wrong shape, or a text of padding alone"
     vocab_size = self.base_config['vocab_size']
-    if tokens.ndim != 2 or tokens.is_floating_point(): raise ConfigError(f"tokens: expected whole numbers [texts, places], got {tokens.dtype} {tuple(tokens.shape)}")
+    if tokens.ndim != 2 or tokens.is_floating_point():
+        raise ConfigError(f"tokens: expected whole numbers [texts, places], got {tokens.dtype} {tuple(tokens.shape)}")
     mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.bool()
-    if mask.shape != tokens.shape: raise ConfigError(f"mask: {tuple(mask.shape)}, where tokens are {tuple(tokens.shape)}")
+    if mask.shape != tokens.shape:
+        raise ConfigError(f"mask: {tuple(mask.shape)}, where tokens are {tuple(tokens.shape)}")
     outside = mask & ((tokens < 0) | (tokens >= vocab_size))
     if outside.any():
         row, place = outside.nonzero()[0].tolist()
-        raise ConfigError(f"tokens[{row}, {place}] is {int(tokens[row, place])}, outside of the vocabulary of {vocab_size:,}; was another tokenizer used?")
+        raise ConfigError(f"tokens[{row}, {place}] is {int(tokens[row, place])}, "
+                          f"outside of the vocabulary of {vocab_size:,}; was another tokenizer used?")
     empty = ~mask.any(1)
     if empty.any(): raise ConfigError(f"text {int(empty.nonzero()[0])} holds nothing but padding")
     return mask
 
-# %% ../../nbs/41_codes.kmer.ipynb #5a1123bf
+# %% ../../nbs/41_codes.kmer.ipynb #360dd2d5
 @patch
 def forward(
     self: KmerVQVAE,
@@ -253,7 +258,7 @@ def forward(
     logits, meaning = self.decoder(q, some)
     return Coded(logits, meaning, F.normalize(z.sum(1), dim=-1), codes, soft, commitment.sum(), tokens, real)
 
-# %% ../../nbs/41_codes.kmer.ipynb #5151cb51
+# %% ../../nbs/41_codes.kmer.ipynb #965dac55
 @patch
 @torch.no_grad()
 def encode(
@@ -261,7 +266,7 @@ def encode(
     tokens: torch.Tensor, # [B, T] token numbers, any T
     mask: torch.Tensor | None = None, # [B, T] bool: a token, and not padding; None: all are
     adapter: nn.Module | None = None, # moves vectors [..., d] before they get their codes
-) -> dict[str, torch.Tensor]: # indices [B], soft [B, K], vectors [B, d]; kmers [B, M] (-1: padding), kmer_vectors [B, M, d]
+) -> dict[str, torch.Tensor]: # indices [B], soft [B, K], vectors [B, d]; kmers [B, M] (-1: padding), kmer_vectors
     "The codes of texts, one pooled and one per k-mer; raises a `ConfigError` for tokens it cannot read"
     mask = self.check_tokens(tokens, mask)
     window, kmer = self.base_config['window'], self.encoder.kmer
@@ -272,11 +277,12 @@ def encode(
     some = real.flatten(1).unflatten(1, (-1, kmer)).any(2)                                 # (B, M)
     pooled, adapt = F.normalize(z.sum(1), dim=-1), adapter or (lambda x: x)
     pooled, each = self.centred(adapt(pooled)), self.centred(adapt(F.normalize(z, dim=-1)))
-    return dict(indices=assign(pooled, self.codebook), soft=soft_codes(pooled, self.codebook, self.base_config['temperature']),
-                vectors=F.normalize(pooled, dim=-1), kmers=assign(each, self.codebook).masked_fill(~some, -1),
+    soft = soft_codes(pooled, self.codebook, self.base_config['temperature'])
+    return dict(indices=assign(pooled, self.codebook), soft=soft, vectors=F.normalize(pooled, dim=-1),
+                kmers=assign(each, self.codebook).masked_fill(~some, -1),
                 kmer_vectors=F.normalize(each, dim=-1)*some.unsqueeze(-1))
 
-# %% ../../nbs/41_codes.kmer.ipynb #7de2c01c
+# %% ../../nbs/41_codes.kmer.ipynb #cd591681
 def parameter_table(
     model: KmerVQVAE, # any
 ) -> dict[str, int]: # numbers by part, and their total
@@ -287,7 +293,7 @@ def parameter_table(
     counts['weights and norms'] = count_parameters(model) - sum(counts.values())
     return counts | {'codebook': model.codebook.numel(), 'total': count_parameters(model) + model.codebook.numel()}
 
-# %% ../../nbs/41_codes.kmer.ipynb #fcd0c905
+# %% ../../nbs/41_codes.kmer.ipynb #849c1212
 class KmerLoss(nn.Module):
     "Reconstruction, distillation, commitment and evenness; `parts` holds each by name"
     def __init__(

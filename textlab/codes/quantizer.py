@@ -6,7 +6,7 @@
 __all__ = ['assign', 'straight_through', 'Quantized', 'VectorQuantizer', 'follow', 'library_quantizer', 'usage', 'soft_codes',
            'unevenness', 'spherical_kmeans', 'moved']
 
-# %% ../../nbs/40_codes.quantizer.ipynb #d0e494bb
+# %% ../../nbs/40_codes.quantizer.ipynb #1661d904
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from ..core import ConfigError, CorpusError, check_embeddings, check_number, req
 from ..metrics import code_shares, codebook_perplexity, codebook_skew
 from ..vectors import unit_rows
 
-# %% ../../nbs/40_codes.quantizer.ipynb #f0d721dd
+# %% ../../nbs/40_codes.quantizer.ipynb #739baff3
 def assign(
     z: torch.Tensor, # [..., d] vectors
     codebook: torch.Tensor, # [K, d] unit rows
@@ -32,7 +32,7 @@ def straight_through(
     "Forwards q, backwards z"
     return z + (q - z).detach()
 
-# %% ../../nbs/40_codes.quantizer.ipynb #76b8b4fa
+# %% ../../nbs/40_codes.quantizer.ipynb #d43a10a5
 class Quantized(NamedTuple):
     "What a quantizer answers"
     vectors: torch.Tensor # [B, d] unit rows of the codebook, with the gradient of the input
@@ -66,7 +66,7 @@ class VectorQuantizer(nn.Module):
         commitment = F.mse_loss(z, q) if self.training else z.new_zeros(())
         return Quantized(straight_through(z, q), codes, commitment)
 
-# %% ../../nbs/40_codes.quantizer.ipynb #859765fe
+# %% ../../nbs/40_codes.quantizer.ipynb #2654d5c5
 @torch.no_grad()
 def follow(
     self: VectorQuantizer,
@@ -86,7 +86,7 @@ def follow(
 
 VectorQuantizer.follow = follow
 
-# %% ../../nbs/40_codes.quantizer.ipynb #55bfc28d
+# %% ../../nbs/40_codes.quantizer.ipynb #1a8e215b
 def library_quantizer(
     dim: int, # d
     num_codes: int, # K
@@ -104,7 +104,7 @@ def library_quantizer(
     return library.VectorQuantize(dim, num_codes, decay=decay, use_cosine_sim=True, threshold_ema_dead_code=least,
                                   **{'rotation_trick': False, **settings})
 
-# %% ../../nbs/40_codes.quantizer.ipynb #48084e4c
+# %% ../../nbs/40_codes.quantizer.ipynb #bb2df5e6
 def usage(
     codes: Sequence[int], # [M] codes of held-out vectors
     num_codes: int, # K
@@ -115,7 +115,7 @@ def usage(
     return dict(perplexity=codebook_perplexity(codes, num_codes), used=int((shares > 0).sum()),
                 skew=codebook_skew(codes, num_codes), assignments=assignments, enough=assignments >= 40*num_codes)
 
-# %% ../../nbs/40_codes.quantizer.ipynb #07e2ad53
+# %% ../../nbs/40_codes.quantizer.ipynb #1504107c
 def soft_codes(
     z: torch.Tensor, # [..., d] vectors
     codebook: torch.Tensor, # [K, d] unit rows
@@ -133,7 +133,7 @@ def unevenness(
     mean = rows.float().mean(0)
     return math.log(len(mean)) - torch.special.entr(mean).sum()
 
-# %% ../../nbs/40_codes.quantizer.ipynb #52bf9c6d
+# %% ../../nbs/40_codes.quantizer.ipynb #bffeeab7
 def spherical_kmeans(
     X: np.ndarray, # [N, d] vectors; scaled to length one
     num_codes: int, # K
