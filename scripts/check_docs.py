@@ -47,7 +47,8 @@ def equations(text: str) -> list[str]:
         begun, ended = re.findall(r"\\begin\{(\w+\*?)\}", bare), re.findall(r"\\end\{(\w+\*?)\}", bare)
         if bare.count("{") != bare.count("}"): wrong.append(f"braces do not match in: {equation.strip()[:60]!r}")
         if sorted(begun) != sorted(ended): wrong.append(f"\\begin and \\end do not match in: {equation.strip()[:60]!r}")
-        if len(re.findall(r"\\left\b", bare)) != len(re.findall(r"\\right\b", bare)): wrong.append(f"\\left and \\right do not match in: {equation.strip()[:60]!r}")
+        if len(re.findall(r"\\left\b", bare)) != len(re.findall(r"\\right\b", bare)):
+            wrong.append(f"\\left and \\right do not match in: {equation.strip()[:60]!r}")
     return wrong
 
 
@@ -55,10 +56,13 @@ class Document:
     "A page or a markdown file: its cells, anchors and folder"
     def __init__(self, path: Path):
         self.path, self.name = path, str(path.relative_to(ROOT))
-        if path.suffix == ".ipynb": self.cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        if path.suffix == ".ipynb":
+            page = nbformat.read(path, as_version=4)
+            self.cells = [cell.source for cell in page.cells if cell.cell_type == "markdown"]
         else: self.cells = [path.read_text(encoding="utf-8")]
         self.text = "\n\n".join(self.cells)
-        self.anchors = {anchor(heading) for heading in HEADING.findall(FENCE.sub(" ", self.text))} | set(re.findall(r"\{#([\w:.-]+)", self.text))
+        headings = HEADING.findall(FENCE.sub(" ", self.text))
+        self.anchors = {anchor(heading) for heading in headings} | set(re.findall(r"\{#([\w:.-]+)", self.text))
 
 
 def links(document: Document, pages: dict[Path, Document]) -> list[str]:
@@ -70,7 +74,8 @@ def links(document: Document, pages: dict[Path, Document]) -> list[str]:
         path = (document.path.parent / place).resolve() if place else document.path
         if path.suffix == ".html" and not path.exists(): path = path.with_suffix(".ipynb")
         if not path.exists(): wrong.append(f"link to {target}: there is no such file")
-        elif part and path in pages and part not in pages[path].anchors and not re.search(r"[A-Z_.]", part):  # the others are made for documented names
+        elif part and path in pages and part not in pages[path].anchors and not re.search(r"[A-Z_.]", part):
+            # anchors with such letters are made for documented names
             wrong.append(f"link to {target}: no such heading")
     return wrong
 
@@ -80,7 +85,11 @@ def citations(document: Document, known: set[str]) -> list[str]:
     text = re.sub(r"https?://\S+", " ", prose(document.text))
     keys = {key for key in CITATION.findall(re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$", " ", text, flags=re.S))}
     return [f"cites @{key}: not in references.bib" for key in sorted(keys - known) if not key.startswith(CROSS)] + \
-           [f"refers to @{key}: no such label on this page" for key in sorted(keys) if key.startswith(CROSS) and key not in document.anchors]
+           [f"refers to @{key}: no such label on this page" for key in sorted(keys)
+            if key.startswith(CROSS) and key not in document.anchors]
+
+
+SPARED = re.compile(r"^#\|\s*(export|exports|exporti|exec_doc)\b|^#\|\s*eval:\s*false", re.M) # cells nbdev leaves alone
 
 
 def mixed(page: Path) -> list[str]:
@@ -88,7 +97,7 @@ def mixed(page: Path) -> list[str]:
     sources, wrong = [(cell.cell_type, cell.source) for cell in nbformat.read(page, as_version=4).cells], []
     if not any(re.search(r"^#\|\s*default_exp\b", source, re.M) for _, source in sources): return wrong
     for number, (kind, source) in enumerate(sources):
-        if kind != "code" or re.search(r"^#\|\s*(export|exports|exporti|exec_doc)\b|^#\|\s*eval:\s*false", source, re.M) or "nbdev_export(" in source: continue
+        if kind != "code" or "nbdev_export(" in source or SPARED.search(source): continue
         try: nodes = list(ast.walk(ast.parse(source)))
         except SyntaxError: continue  # a magic: nbdev does not read it either
         found = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
@@ -103,7 +112,8 @@ def process() -> None:
         copy = Path(folder) / "textlab-docs"
         copy.mkdir()
         for name in ("settings.ini", "_quarto.yml"): shutil.copy(ROOT / name, copy)
-        for name in ("nbs", "textlab"): shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        unneeded = shutil.ignore_patterns(".*", "__pycache__")
+        for name in ("nbs", "textlab"): shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=unneeded)
         work = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': proc_nbs(n_workers=0)"
         done = subprocess.run([sys.executable, "-c", work], cwd=copy, capture_output=True, text=True)
     if done.returncode: sys.exit(f"nbdev could not prepare the pages for the site:\n{done.stderr}")
@@ -115,8 +125,11 @@ def generated() -> list[str]:
     config = ConfigParser(delimiters=["="])
     config.read(ROOT / "settings.ini", encoding="utf-8")
     cfg, found = config["DEFAULT"], yaml.safe_load((ROOT / "nbs/nbdev.yml").read_text(encoding="utf-8"))
-    wanted = {"title": cfg["title"], "site-url": cfg["doc_host"] + cfg["doc_baseurl"], "description": cfg["description"], "repo-branch": cfg["branch"], "repo-url": cfg["git_url"]}
-    return [f"nbs/nbdev.yml: {key} is {found['website'].get(key)!r}, settings.ini says {value!r}" for key, value in wanted.items() if found["website"].get(key) != value]
+    wanted = {"title": cfg["title"], "site-url": cfg["doc_host"] + cfg["doc_baseurl"], "repo-url": cfg["git_url"],
+              "description": cfg["description"], "repo-branch": cfg["branch"]}
+    there = found["website"]
+    return [f"nbs/nbdev.yml: {key} is {there.get(key)!r}, settings.ini says {value!r}"
+            for key, value in wanted.items() if there.get(key) != value]
 
 
 def problems() -> list[str]:
@@ -138,7 +151,8 @@ def problems() -> list[str]:
         found = links(document, documents)
         if path.suffix == ".ipynb":
             found += [what for cell in document.cells for what in equations(cell)] + citations(document, set(keys)) + mixed(path)
-            if not document.cells or not re.search(r"^# \S", document.cells[0], re.M): found.append("the first markdown cell has no `# Title`")
+            if not document.cells or not re.search(r"^# \S", document.cells[0], re.M):
+                found.append("the first markdown cell has no `# Title`")
         wrong += [f"{document.name}: {what}" for what in found]
     return wrong
 

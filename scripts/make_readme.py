@@ -31,11 +31,14 @@ def readme() -> str:
             if names & {"hide", "default_exp"}: continue
             cell.source = DIRECTIVE.sub("", cell.source).strip()
             pictures = [output for output in cell.outputs if any(kind.startswith("image/") for kind in output.get("data", {}))]
-            if pictures: raise SystemExit("index.ipynb shows a picture as an output; README.md holds text only: save it under nbs/images and link it")
+            if pictures:
+                raise SystemExit("index.ipynb shows a picture as an output; README.md holds text only: "
+                                 "save it under nbs/images and link it")
         cells.append(cell)
     notebook.cells = cells
     notebook.metadata.setdefault("language_info", {"name": "python"})
-    text, _ = MarkdownExporter(config=Config(NbConvertBase={"display_data_priority": ["text/markdown", "text/plain"]})).from_notebook_node(notebook)
+    plain = Config(NbConvertBase={"display_data_priority": ["text/markdown", "text/plain"]})
+    text, _ = MarkdownExporter(config=plain).from_notebook_node(notebook)
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
     return NOTE + text.strip() + "\n"
 
@@ -43,5 +46,6 @@ def readme() -> str:
 if __name__ == "__main__":
     text = readme()
     if "--check" not in sys.argv[1:]: README.write_text(text, encoding="utf-8")
-    elif not README.exists() or README.read_text(encoding="utf-8") != text: sys.exit("README.md is not what nbs/index.ipynb says; run scripts/make_readme.py")
+    elif not README.exists() or README.read_text(encoding="utf-8") != text:
+        sys.exit("README.md is not what nbs/index.ipynb says; run scripts/make_readme.py")
     print("README.md = nbs/index.ipynb" if "--check" in sys.argv[1:] else "README.md written")

@@ -79,7 +79,8 @@ def main() -> None:
     total = time.perf_counter()
     for page in in_order(options.pages):
         try: seconds, kept = execute(page, skip, options.timeout)
-        except (CellExecutionError, DeadKernelError, TimeoutError) as error: sys.exit(f"{page.name}: left as it was, because a cell failed\n{error}")
+        except (CellExecutionError, DeadKernelError, TimeoutError) as error:
+            sys.exit(f"{page.name}: left as it was, because a cell failed\n{error}")
         print(f"{page.name}: {seconds:.1f} s" + (f", {kept} cells kept their output" if kept else ""), flush=True)
     print(f"all pages: {time.perf_counter() - total:.0f} s")
 

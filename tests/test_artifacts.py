@@ -10,8 +10,15 @@ from textlab.core import ArtifactError, TextlabError
 CLS = 'textlab.testing.Thing'
 quick = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 names = st.from_regex(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}', fullmatch=True).filter(lambda n: n != 'config')
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.text(st.characters(categories=['Cs']))
-jsons = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8)
+surrogates = st.text(st.characters(categories=['Cs']))
+finite = st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | st.integers() | finite | st.text() | surrogates
+
+
+def nested(inner): return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+
+
+jsons = st.recursive(scalars, nested, max_leaves=8)
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 numbers = st.sampled_from(['<f2', '<f4', '<f8', 'i1', 'u1', '<i2', '<i4', '<i8', '?'])
 arrays = hnp.arrays(numbers, shapes)
@@ -52,7 +59,9 @@ def test_any_json_comes_back(tmp_path, config, files):
 
 
 @quick
-@given(st.dictionaries(st.text(st.characters(codec='utf-8'), max_size=6).filter(lambda n: n != '__metadata__'), st.tuples(arrays, views), max_size=3), st.dictionaries(names, st.tuples(arrays, views), max_size=2))
+@given(st.dictionaries(st.text(st.characters(codec='utf-8'), max_size=6).filter(lambda n: n != '__metadata__'),
+                       st.tuples(arrays, views), max_size=3),
+       st.dictionaries(names, st.tuples(arrays, views), max_size=2))
 def test_any_array_comes_back_bit_for_bit(tmp_path, tensors, files):
     tensors, files = ({k: view(a) for k, (a, view) in d.items()} for d in (tensors, files))
     write_artifact(tmp_path/'a', State(tensors=tensors, arrays=files), CLS)
@@ -75,7 +84,9 @@ def test_any_length_of_header(tmp_path):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
 def test_torch_tensors_of_every_kind(tmp_path, dtype):
     base = torch.randint(0, 2, (4, 6)).to(dtype)
-    tied = dict(a=base, b=base, row=base[2], column=base[:, 1], turned=base.T, every=base[::2, ::3], grown=base[:1].expand(5, 6), param=torch.nn.Parameter(base.clone(), requires_grad=False), odd=base.clone().as_subclass(Odd))
+    tied = dict(a=base, b=base, row=base[2], column=base[:, 1], turned=base.T, every=base[::2, ::3],
+                grown=base[:1].expand(5, 6), param=torch.nn.Parameter(base.clone(), requires_grad=False),
+                odd=base.clone().as_subclass(Odd))
     write_artifact(tmp_path/'a', State(tensors=tied), CLS)
     back = read_artifact(tmp_path/'a').tensors
     for k, t in tied.items():
@@ -115,7 +126,8 @@ def test_every_truncation_is_noticed(saved):
         data = file.read_bytes()
         for n in {0, 1, 4, len(data)//2, len(data) - 1}:
             file.write_bytes(data[:n])
-            with pytest.raises(ArtifactError, match=file.name + ('' if file.name == 'config.json' else ' is truncated')): load_artifact(saved)
+            message = file.name + ('' if file.name == 'config.json' else ' is truncated')
+            with pytest.raises(ArtifactError, match=message): load_artifact(saved)
         file.unlink()
         with pytest.raises(ArtifactError, match='missing'): load_artifact(saved)
         file.write_bytes(data)
@@ -155,8 +167,10 @@ def vouch(folder):
     (folder/'config.json').write_bytes(seal(config))
 
 
-@pytest.mark.parametrize('cls', ['os.system', 'subprocess.Popen', 'antigravity.Model', 'textlab', 'textlab.Path', 'textlab..x', 'textlab.core.Path',
-                                 'textlab.core.TextlabError', 'textlab.artifacts.Artifact.save', 'textlabx.mod.Model', 'textlab.no.such.Thing', '', 'textlab/../x.Y'])
+@pytest.mark.parametrize('cls', [
+    'os.system', 'subprocess.Popen', 'antigravity.Model', 'textlab', 'textlab.Path', 'textlab..x', 'textlab.core.Path',
+    'textlab.core.TextlabError', 'textlab.artifacts.Artifact.save', 'textlabx.mod.Model', 'textlab.no.such.Thing', '',
+    'textlab/../x.Y'])
 def test_a_stray_class_is_refused_without_import(saved, cls):
     config = json.loads((saved/'config.json').read_bytes()) | {'class': cls}
     config.pop('sha256'); (saved/'config.json').write_bytes(seal(config))
@@ -165,24 +179,34 @@ def test_a_stray_class_is_refused_without_import(saved, cls):
     assert all(m.startswith('textlab') for m in set(sys.modules) - before)
 
 
-@pytest.mark.parametrize('change', [dict(config=[]), dict(files=None), dict(tensors='w'), dict(bytes=3), dict(format='1'), dict(format=2), {'class': 7},
-                                    dict(files={'../x.json': '0'}), dict(files={'/etc/passwd': '0'}), dict(files={'x.pkl': '0'}), dict(files={}), dict(tensors={}), dict(tensors={'w': 'float32 [7]'})])
+@pytest.mark.parametrize('change', [
+    dict(config=[]), dict(files=None), dict(tensors='w'), dict(bytes=3), dict(format='1'), dict(format=2), {'class': 7},
+    dict(files={'../x.json': '0'}), dict(files={'/etc/passwd': '0'}), dict(files={'x.pkl': '0'}), dict(files={}),
+    dict(tensors={}), dict(tensors={'w': 'float32 [7]'})])
 def test_a_configuration_that_makes_no_sense(saved, change):
     config = json.loads((saved/'config.json').read_bytes()) | change
     config.pop('sha256'); (saved/'config.json').write_bytes(seal(config))
     with pytest.raises(ArtifactError): load_artifact(saved)
 
 
+utf8 = st.characters(codec='utf-8')
+plain = st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.floats(allow_nan=False) | st.text(utf8)
+
+
+def containers(inner):
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(utf8, max_size=4) | st.integers(0, 9), inner, max_size=3)
+
+
 @quick
-@given(st.recursive(st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.floats(allow_nan=False) | st.text(st.characters(codec='utf-8')),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec='utf-8'), max_size=4) | st.integers(0, 9), inner, max_size=3), max_leaves=8))
+@given(st.recursive(plain, containers, max_leaves=8))
 def test_any_plain_checkpoint_comes_back(tmp_path, obj):
     assert load_checkpoint(save_checkpoint(tmp_path/'c.pt', obj)) == obj
 
 
 def test_optimizer_and_generator_states_are_plain(tmp_path):
     layer = torch.nn.Linear(3, 2); opt = torch.optim.Adam(layer.parameters()); layer(torch.ones(1, 3)).sum().backward(); opt.step()
-    back = load_checkpoint(save_checkpoint(tmp_path/'c.pt', dict(model=layer.state_dict(), opt=opt.state_dict(), rng=torch.get_rng_state())))
+    state = dict(model=layer.state_dict(), opt=opt.state_dict(), rng=torch.get_rng_state())
+    back = load_checkpoint(save_checkpoint(tmp_path/'c.pt', state))
     assert torch.equal(back['opt']['state'][0]['exp_avg'], opt.state_dict()['state'][0]['exp_avg'])
     opt.load_state_dict(back['opt'])
 
@@ -190,7 +214,9 @@ def test_optimizer_and_generator_states_are_plain(tmp_path):
 class Odd(torch.Tensor): pass
 
 
-@pytest.mark.parametrize('obj', [b'bytes', np.ones(2), np.float64(1), {1, 2}, torch.ones(2).as_subclass(Odd), lambda: 0, Path('x'), torch.nn.Linear(2, 2), type('D', (dict,), {})()])
+@pytest.mark.parametrize('obj', [
+    b'bytes', np.ones(2), np.float64(1), {1, 2}, torch.ones(2).as_subclass(Odd), lambda: 0, Path('x'), torch.nn.Linear(2, 2),
+    type('D', (dict,), {})()])
 def test_what_is_not_plain_is_refused_when_saving(tmp_path, obj):
     with pytest.raises(ArtifactError, match=r"checkpoint\['a'\]\[0\] is a"): save_checkpoint(tmp_path/'c.pt', dict(a=[obj]))
     assert list(tmp_path.iterdir()) == []
@@ -236,7 +262,8 @@ def tree(path): return {p.relative_to(path).as_posix(): p.read_bytes() for p in 
 def test_a_full_disk_leaves_the_old_model(tmp_path, saved):
     before = tree(tmp_path)
     with small_files(2000), pytest.raises(TextlabError, match='cannot write .*nothing was changed'): Thing(torch.zeros(10_000)).save(saved)
-    with small_files(2000), pytest.raises(TextlabError, match='cannot write .*nothing was changed'): save_checkpoint(tmp_path/'c.pt', torch.zeros(10_000))
+    with small_files(2000), pytest.raises(TextlabError, match='cannot write .*nothing was changed'):
+        save_checkpoint(tmp_path/'c.pt', torch.zeros(10_000))
     assert tree(tmp_path) == before and [p.name for p in tmp_path.iterdir()] == ['thing']
 
 

@@ -1,5 +1,6 @@
 "Bad inputs and odd sources of textlab.corpus, beyond those that its page shows"
 import gzip, json, os, pickle, subprocess, sys, time, warnings
+from pathlib import Path
 import datasets, numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
 from datasets import Dataset, DatasetDict, IterableDataset
 from datasets.distributed import split_dataset_by_node
@@ -35,7 +36,8 @@ def error(*args, **kwargs):
 
 @pytest.mark.parametrize('suffix', ['csv', 'tsv', 'json', 'jsonl', 'jsonl.gz', 'csv.gz', 'txt', 'txt.gz'])
 def test_empty_file_is_named(write, suffix):
-    assert f'e.{suffix}' in error(write(f'e.{suffix}', '')) and 'rows' in error(write(f'e.{suffix}', '')) or 'empty' in error(write(f'e.{suffix}', ''))
+    message = error(write(f'e.{suffix}', ''))
+    assert f'e.{suffix}' in message and ('rows' in message or 'empty' in message)
     with pytest.raises(CorpusError): load_corpus(write(f'e.{suffix}', ''), streaming=True)
 
 
@@ -91,7 +93,9 @@ def test_unreadable_file(write):
     assert 'Permission denied' in error(path)
 
 
-@pytest.mark.parametrize('source', [3, None, {'text': ['a']}, 'one\ntext', b'bytes', [1, 2], ['a', None], [], pd.DataFrame({'text': []}), pd.DataFrame({'text': [1, 2]}), pd.DataFrame({'other': ['a']})])
+@pytest.mark.parametrize('source', [
+    3, None, {'text': ['a']}, 'one\ntext', b'bytes', [1, 2], ['a', None], [], pd.DataFrame({'text': []}),
+    pd.DataFrame({'text': [1, 2]}), pd.DataFrame({'other': ['a']})])
 def test_not_a_corpus(source):
     assert error(source)
 
@@ -110,7 +114,8 @@ def test_bad_limit(limit):
 
 
 def test_holes_of_a_spreadsheet():
-    frame = pd.DataFrame({'id': [1., 2., 3.], 'text': ['one', np.nan, 'three'], 'label': [0., np.nan, np.nan], 'when': pd.to_datetime(['2001-01-01', None, '2001-01-03'])})
+    frame = pd.DataFrame({'id': [1., 2., 3.], 'text': ['one', np.nan, 'three'], 'label': [0., np.nan, np.nan],
+                          'when': pd.to_datetime(['2001-01-01', None, '2001-01-03'])})
     with pytest.warns(UserWarning, match='dropped 1 of 3 texts'): ds = load_corpus(frame)
     assert ds['id'][:] == ['1', '3'] and ds['label'][:] == ['0', ''] and ds['when'][0].year == 2001
 
@@ -157,8 +162,10 @@ def test_huge_field_and_carriage_returns(write):
 
 
 def test_parquet_keeps_class_names_and_types(tmp_path):
-    features = datasets.Features({'text': datasets.Value('string'), 'label': datasets.ClassLabel(names=['no', 'yes']), 'score': datasets.Value('float32')})
-    Dataset.from_dict({'text': ['a', 'b', 'c'], 'label': [1, 0, -1], 'score': [.5, 1., 2.]}, features=features).to_parquet(tmp_path/'a.parquet')
+    features = datasets.Features({'text': datasets.Value('string'), 'label': datasets.ClassLabel(names=['no', 'yes']),
+                                  'score': datasets.Value('float32')})
+    table = {'text': ['a', 'b', 'c'], 'label': [1, 0, -1], 'score': [.5, 1., 2.]}
+    Dataset.from_dict(table, features=features).to_parquet(tmp_path/'a.parquet')
     ds = load_corpus(tmp_path/'a.parquet')
     assert ds['label'][:] == ['yes', 'no', ''] and ds['score'][:] == [.5, 1., 2.]
     assert [r['text'] for r in load_corpus(tmp_path/'a.parquet', streaming=True)] == ['a', 'b', 'c']
@@ -192,9 +199,11 @@ def test_stream_is_lazy_repeatable_and_divides(write):
 def test_nothing_is_written_for_local_sources(write, tmp_path):
     path = write('a.jsonl', '{"text": "a"}\n')
     home = tmp_path/'home'; home.mkdir()
-    code = f"from textlab.corpus import load_corpus; load_corpus({str(path)!r}); load_corpus(['a']); list(load_corpus({str(path)!r}, streaming=True)); load_corpus('polarity-mini')"
+    code = (f"from textlab.corpus import load_corpus; load_corpus({str(path)!r}); load_corpus(['a']); "
+            f"list(load_corpus({str(path)!r}, streaming=True)); load_corpus('polarity-mini')")
     env = {**os.environ, 'HOME': str(home), 'HF_HOME': str(home/'hf'), 'HF_DATASETS_CACHE': str(home/'hf'/'d')}
-    subprocess.run([sys.executable, '-W', 'error::UserWarning:textlab', '-c', code], check=True, env=env, cwd=os.path.dirname(os.path.dirname(os.path.abspath(corpus.__file__))))
+    strict = [sys.executable, '-W', 'error::UserWarning:textlab', '-c', code]
+    subprocess.run(strict, check=True, env=env, cwd=Path(corpus.__file__).resolve().parent.parent)
     files = [p for p in home.rglob('*') if p.is_file() and 'matplotlib' not in p.parts]
     assert not files, files
 
@@ -202,7 +211,8 @@ def test_nothing_is_written_for_local_sources(write, tmp_path):
 def test_offline_answer_is_quick_and_names_the_way_out():
     code = "from textlab.corpus import load_corpus\ntry: load_corpus('agnews')\nexcept ValueError as e: print(e)"
     env = {**os.environ, 'HF_HUB_OFFLINE': '1', 'HF_HOME': os.devnull + '-none'}
-    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60, env=env, cwd=os.path.dirname(os.path.dirname(os.path.abspath(corpus.__file__))))
+    here = Path(corpus.__file__).resolve().parent.parent
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60, env=env, cwd=here)
     assert 'TEXTLAB_DATA' in out.stdout and 'agnews' in out.stdout and 'fancyzhx/ag_news' in out.stdout, out.stderr
     assert not out.stderr.strip(), out.stderr
 
@@ -250,7 +260,8 @@ def test_no_bytes_make_the_unpickler_do_anything_but_refuse(data):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(alphabet=st.characters(exclude_categories=['Cs']), min_size=1, max_size=40).filter(lambda t: t.strip() and '\x00' not in t), min_size=1, max_size=8))
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=['Cs']), min_size=1, max_size=40)
+                .filter(lambda t: t.strip() and '\x00' not in t), min_size=1, max_size=8))
 def test_texts_survive_every_format(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp('formats')
     frame = pd.DataFrame({'id': [f'd{i}' for i in range(len(texts))], 'text': texts})
@@ -263,7 +274,8 @@ def test_texts_survive_every_format(tmp_path_factory, texts):
 
 def test_builtin_corpora_are_what_the_page_says():
     sizes = {name: load_corpus(name).num_rows for name in BUILTIN}
-    assert sizes['lee'] == 300 and sizes['wiki-mini'] == 105 and sizes['polarity-mini'] == 200 and sizes['newsgroups-mini'] > 190 and sizes['wiki-mini-passages'] > 2500
+    assert [sizes[name] for name in ('lee', 'wiki-mini', 'polarity-mini')] == [300, 105, 200]
+    assert sizes['newsgroups-mini'] > 190 and sizes['wiki-mini-passages'] > 2500
     stories, ratings = lee_similarity()
     assert len(stories) == 50 and ratings.shape == (50, 50)
     assert corpus_fingerprint(load_corpus('lee', limit=3)) != corpus_fingerprint(load_corpus('lee', limit=4))

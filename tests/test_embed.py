@@ -1,11 +1,12 @@
-"What the page of textlab.embed cannot show: processes that are killed, processes that share the work, disks that are full, any text at all."
+"What the page of textlab.embed cannot show: killed processes, processes that share the work, full disks, any text at all"
 import contextlib, errno, json, os, resource, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest, torch
 from gensim.test.utils import datapath
 from hypothesis import HealthCheck, given, settings, strategies as st
 from textlab.core import EmbeddingError, TextlabError
-from textlab.embed import MINILM_SHA256, MODEL_SIZES, Embedder, embed, load_embedder, load_embeddings, mean_pool, last_token_pool, pad_tokens, save_embeddings, texts_of
+from textlab.embed import (MINILM_SHA256, MODEL_SIZES, Embedder, embed, load_embedder, load_embeddings,
+                           mean_pool, last_token_pool, pad_tokens, save_embeddings, texts_of)
 
 REPO = Path(__file__).parents[1]
 quick = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -71,8 +72,10 @@ def test_names_that_are_no_folder_names(tmp_path):
 
 
 def run(code, *args, **env):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONPATH': os.pathsep.join([str(REPO), os.environ.get('PYTHONPATH', '')])} | env
-    return subprocess.Popen([sys.executable, '-c', code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    path = os.pathsep.join([str(REPO), os.environ.get('PYTHONPATH', '')])
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONPATH': path} | env
+    command, pipe = [sys.executable, '-c', code, *map(str, args)], subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env)
 
 
 REAL = """
@@ -126,7 +129,8 @@ def test_two_processes_share_the_work(tmp_path, truth):
 
 
 def test_a_rank_that_died_is_made_up_for(tmp_path):
-    with pytest.raises(EmbeddingError, match='start the missing process again'): embed(leads, letters(), cache_dir=tmp_path, shard_size=10, rank=1, world_size=3, patience=.2)
+    with pytest.raises(EmbeddingError, match='start the missing process again'):
+        embed(leads, letters(), cache_dir=tmp_path, shard_size=10, rank=1, world_size=3, patience=.2)
     net = Net(); X = embed(leads, letters(net), cache_dir=tmp_path)
     assert len(net.seen) == 30
     np.testing.assert_array_equal(X, letters().encode(leads))
@@ -163,7 +167,8 @@ def unprivileged():
 
 def test_a_full_disk(tmp_path, monkeypatch):
     "The shards fit, the joined file does not: one line, the shards stay, and with room again nothing is read twice"
-    with small_files(900), pytest.raises(TextlabError, match=r'cannot write .*embeddings\.npy'): embed(leads, letters(), cache_dir=tmp_path, shard_size=10)
+    with small_files(900), pytest.raises(TextlabError, match=r'cannot write .*embeddings\.npy'):
+        embed(leads, letters(), cache_dir=tmp_path, shard_size=10)
     assert sorted(p.name for p in next(tmp_path.iterdir()).iterdir()) == ['manifest.json'] + [f'shard-{i:05}.npy' for i in range(5)]
     net = Net(); embed(leads, letters(net), cache_dir=tmp_path)
     assert net.seen == []
@@ -204,7 +209,8 @@ for name in ('0.6B', '4B', '8B', 'nobody/nothing'):
     except EmbeddingError as e: print(e)
 print(time.monotonic() - start)
 """
-    out, err = run(code, HOME=str(tmp_path), HF_HOME=str(tmp_path/'hf'), HF_ENDPOINT='http://127.0.0.1:9', https_proxy='').communicate(timeout=120)
+    nowhere = dict(HOME=str(tmp_path), HF_HOME=str(tmp_path/'hf'), HF_ENDPOINT='http://127.0.0.1:9', https_proxy='')
+    out, err = run(code, **nowhere).communicate(timeout=120)
     first, *lines, seconds = out.splitlines()
     assert first == '(1, 384) False' and err == ''
     for line, name in zip(lines, [*(m.repo for m in MODEL_SIZES.values()), 'nobody/nothing'], strict=True):
@@ -213,7 +219,8 @@ print(time.monotonic() - start)
 
 
 def test_the_specified_sizes():
-    assert {k: (m.dim, m.embed_batch, m.train_batch) for k, m in MODEL_SIZES.items()} == {'0.6B': (1024, 32, 64), '4B': (2560, 16, 32), '8B': (4096, 8, 16)}
+    sizes = {k: (m.dim, m.embed_batch, m.train_batch) for k, m in MODEL_SIZES.items()}
+    assert sizes == {'0.6B': (1024, 32, 64), '4B': (2560, 16, 32), '8B': (4096, 8, 16)}
     assert load_embedder().fingerprint != load_embedder(max_tokens=128).fingerprint and len(MINILM_SHA256) == 64
 
 
@@ -224,7 +231,9 @@ def test_a_data_set_of_the_datasets_package():
     with pytest.raises(EmbeddingError, match="no column 'text'"): texts_of(ds.remove_columns('text'))
 
 
-@pytest.mark.parametrize('bad', [dict(batch_size=0), dict(shard_size=0), dict(rank=2, world_size=2), dict(world_size=0), dict(rank=-1), dict(with_title='yes'), dict(embedder='minilm', batch_size='many')])
+@pytest.mark.parametrize('bad', [
+    dict(batch_size=0), dict(shard_size=0), dict(rank=2, world_size=2), dict(world_size=0), dict(rank=-1),
+    dict(with_title='yes'), dict(embedder='minilm', batch_size='many')])
 def test_options_out_of_range(tmp_path, bad):
     with pytest.raises(TextlabError): embed(leads[:2], **{'embedder': letters(), 'cache_dir': tmp_path} | bad)
 

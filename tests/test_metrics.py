@@ -18,7 +18,8 @@ long_documents = st.lists(st.lists(st.sampled_from(ALPHABET), min_size=1, max_si
 def gensim_scores(topics, texts, measure, topn):
     texts = [t for t in texts if t]
     kind, window = ('c_npmi', 10**6) if measure == 'npmi' else (measure, None)
-    model = CoherenceModel(topics=topics, texts=texts, dictionary=Dictionary(texts), coherence=kind, window_size=window, topn=topn, processes=1)
+    model = CoherenceModel(topics=topics, texts=texts, dictionary=Dictionary(texts), coherence=kind, window_size=window,
+                           topn=topn, processes=1)
     return np.array(model.get_coherence_per_topic())
 
 def topics_of(texts, data, least=2):
@@ -46,7 +47,8 @@ def test_coherence_equals_gensim_long(texts, data, measure):
 def test_coherence_equals_gensim_on_documents_of_all_lengths(measure):
     rng = np.random.default_rng(1)
     vocabulary = np.array([f'w{i}' for i in range(60)])
-    texts = [rng.choice(vocabulary, n, p=np.arange(60, 0, -1) / 1830).tolist() for n in [1, 2, 9, 10, 11, 109, 110, 111, 250, 300, *rng.integers(1, 130, 20)]]
+    lengths = [1, 2, 9, 10, 11, 109, 110, 111, 250, 300, *rng.integers(1, 130, 20)]
+    texts = [rng.choice(vocabulary, n, p=np.arange(60, 0, -1) / 1830).tolist() for n in lengths]
     topics = [rng.choice(vocabulary, 12, replace=False).tolist() for _ in range(5)]
     np.testing.assert_allclose(coherence(topics, texts, measure, 12, per_topic=True), gensim_scores(topics, texts, measure, 12), atol=1e-6)
 
@@ -85,11 +87,14 @@ def test_counts_bound_each_other(texts, window):
 
 @pytest.mark.parametrize('bad', [
     lambda: coherence([['a', 'b']], ['a b']), lambda: coherence([['a', 'b']], [['c']]), lambda: coherence([['a']], [['a']]),
-    lambda: coherence([], [['a']]), lambda: coherence('ab', [['a']]), lambda: coherence([['a', 'b']], [[], []]), lambda: coherence([['a', 'b']], []),
+    lambda: coherence([], [['a']]), lambda: coherence('ab', [['a']]),
+    lambda: coherence([['a', 'b']], [[], []]), lambda: coherence([['a', 'b']], []),
     lambda: topic_diversity([['a'], []]), lambda: nmi([1], [1, 2]), lambda: purity([1], ['']), lambda: classification_report(['a'], []),
     lambda: effective_topics(np.zeros((2, 2))), lambda: effective_topics([1, 2]), lambda: topic_stability([[['a']]]),
-    lambda: heldout_perplexity([[1.]], [[.5, .4]], sp.csr_matrix([[1, 1]])), lambda: heldout_perplexity([[1.]], [[.5, .5]], sp.csr_matrix((1, 2))),
-    lambda: mrr([], []), lambda: recall_at_k([['a']], ['a'], k=0), lambda: ndcg_at_k([['a']], [{'a': 0}]), lambda: bootstrap_ci([]), lambda: bootstrap_ci([np.nan]),
+    lambda: heldout_perplexity([[1.]], [[.5, .4]], sp.csr_matrix([[1, 1]])),
+    lambda: heldout_perplexity([[1.]], [[.5, .5]], sp.csr_matrix((1, 2))),
+    lambda: mrr([], []), lambda: recall_at_k([['a']], ['a'], k=0),
+    lambda: ndcg_at_k([['a']], [{'a': 0}]), lambda: bootstrap_ci([]), lambda: bootstrap_ci([np.nan]),
     lambda: codebook_skew([], 4), lambda: codebook_perplexity([.5], 4), lambda: knn_recall(np.zeros((4, 2)), np.zeros((4, 2)), k=2)])
 def test_mistakes_are_textlab_errors(bad):
     with pytest.raises(TextlabError): bad()
@@ -111,7 +116,8 @@ def test_rbo_by_its_definition(a, b, p):
     rbo = agree[-1] * p**8 + (1 - p) / p * sum(x * p**d for d, x in enumerate(agree, 1))
     assert inverted_rbo([a, b], 8, p) == pytest.approx(1 - rbo, abs=1e-5)
 
-shares = arrays(float, st.tuples(st.integers(1, 20), st.integers(1, 6)), elements=st.floats(.01, 1)).map(lambda X: X / X.sum(axis=1, keepdims=True))
+sizes = st.tuples(st.integers(1, 20), st.integers(1, 6))
+shares = arrays(float, sizes, elements=st.floats(.01, 1)).map(lambda X: X / X.sum(axis=1, keepdims=True))
 
 @given(shares, st.randoms())
 def test_effective_topics_bounds(theta, random):
@@ -188,8 +194,9 @@ def test_ndcg_equals_scikit_learn(seed, k):
     ranked, truth = (-score).argsort(axis=1), [dict(enumerate(g)) for g in gain.tolist()]
     assert ndcg_at_k(ranked, truth, k=k) == pytest.approx(ndcg_score(gain, score, k=k))
 
-graded = st.lists(st.tuples(st.lists(st.integers(0, 15), unique=True, max_size=14),
-                            st.dictionaries(st.integers(0, 15), st.integers(-1, 3), min_size=1, max_size=9).filter(lambda g: max(g.values()) > 0)), min_size=1, max_size=5)
+answers = st.lists(st.integers(0, 15), unique=True, max_size=14)
+gains = st.dictionaries(st.integers(0, 15), st.integers(-1, 3), min_size=1, max_size=9)
+graded = st.lists(st.tuples(answers, gains.filter(lambda g: max(g.values()) > 0)), min_size=1, max_size=5)
 
 def by_ir_measures(ranked, relevant, names):
     "What the library of record says of each question: {name: [Q]}; a question without an answer list counts 0"
@@ -207,7 +214,8 @@ def test_retrieval_equals_ir_measures(pairs, k, binary):
     theirs = by_ir_measures(ranked, relevant, [f'R@{k}', f'P@{k}', f'RR@{k}', 'RR', f'nDCG@{k}'])
     given_ = [set(truth) for truth in relevant] if binary else relevant       # sets of ids and {id: grade} are read alike
     ours = {f'R@{k}': recall_at_k(ranked, given_, k, per_query=True), f'P@{k}': precision_at_k(ranked, given_, k, per_query=True),
-            f'RR@{k}': mrr(ranked, given_, k, per_query=True), 'RR': mrr(ranked, given_, None, per_query=True), f'nDCG@{k}': ndcg_at_k(ranked, given_, k, per_query=True)}
+            f'RR@{k}': mrr(ranked, given_, k, per_query=True), 'RR': mrr(ranked, given_, None, per_query=True),
+            f'nDCG@{k}': ndcg_at_k(ranked, given_, k, per_query=True)}
     for name in theirs: np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9, err_msg=name)
 
 def test_bootstrap_covers():

@@ -16,7 +16,8 @@ E = 8
 def vectors(n, seed=0): return unit_rows(np.random.default_rng(seed).normal(size=(n, E)).astype(np.float32))
 
 
-def passages(n, start=0): return load_corpus([{'id': f'p{i}', 'title': f'title {i}', 'text': f'text of {i}'} for i in range(start, start + n)])
+def passages(n, start=0):
+    return load_corpus([{'id': f'p{i}', 'title': f'title {i}', 'text': f'text of {i}'} for i in range(start, start + n)])
 
 
 def build(path, n=40, **kwargs): return Store.build(path, passages(n), vectors(n), embedder='noise', **kwargs)
@@ -39,7 +40,8 @@ few = st.sampled_from([-1., -.5, 0., .5, 1., 1e-4, 3.])                       # 
 
 
 @quick
-@given(arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=few), arrays(np.float32, (4, 3), elements=few), st.integers(1, 12), st.integers(1, 60))
+@given(arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=few),
+       arrays(np.float32, (4, 3), elements=few), st.integers(1, 12), st.integers(1, 60))
 def test_the_order_is_that_of_a_stable_sort(X, Q, k, cells):
     X, Q = unit_rows(X), unit_rows(Q)
     for q, (rows, scores) in zip(Q, top_rows(X, Q, k, cells)):
@@ -97,7 +99,8 @@ def test_batches_of_any_size(tmp_path):
 # --- what is kept --------------------------------------------------------------------------------
 
 def test_anything_that_is_text_comes_back(tmp_path):
-    rows = [{'id': i, 'title': t, 'text': x} for i, t, x in [("it's", 'a "b"', 'line\nline'), ('日本', '', '🦓\u0000\t'), (' ; DROP', "'", 'x' * 100_000), ('%_\\', '—', '\\')]]
+    odd = [("it's", 'a "b"', 'line\nline'), ('日本', '', '🦓\u0000\t'), (' ; DROP', "'", 'x' * 100_000), ('%_\\', '—', '\\')]
+    rows = [{'id': i, 'title': t, 'text': x} for i, t, x in odd]
     store = Store.build(tmp_path/"a 'b' store", load_corpus(rows), vectors(4), embedder='noise', codes=[[0], [2**62], [], [1, 2, 3]])
     assert store.ids == load_corpus(rows)['id'][:]
     for given_, got in zip(load_corpus(rows), store.get(store.ids)): assert {k: got[k] for k in given_} == given_
@@ -119,7 +122,8 @@ def test_adding_in_pieces_is_adding_at_once(tmp_path):
     for compacted in (False, True):
         if compacted: parts.compact(older_than=0)
         assert parts.ids == whole.ids and (parts.vectors == whole.vectors).all()
-        for kwargs in ({}, {'engine': 'lancedb'}, {'codes': [1, 3]}, {'codes': [1, 3], 'engine': 'lancedb'}): assert answer(parts, **kwargs) == answer(whole, **kwargs)
+        for kwargs in ({}, {'engine': 'lancedb'}, {'codes': [1, 3]}, {'codes': [1, 3], 'engine': 'lancedb'}):
+            assert answer(parts, **kwargs) == answer(whole, **kwargs)
     gone = whole.ids[5:50:3]
     for store in (whole, parts): store.delete(gone)
     assert answer(parts) == answer(whole) == answer(parts, engine='lancedb') and not set(gone) & set(parts.ids)
@@ -155,18 +159,32 @@ def test_an_embedder_has_a_name(tmp_path, embedder):
 def test_a_mistake_changes_nothing(tmp_path):
     store = build(tmp_path/'s', codes=np.arange(40)); before = answer(store), store.version
     bad = vectors(2); bad[1, 1] = np.inf
-    for f, error in [(lambda: store.add(passages(2, 39), vectors(2), [1, 1]), CorpusError), (lambda: store.add(passages(2, 90), bad, [1, 1]), EmbeddingError),
-                     (lambda: store.add(passages(2, 90), vectors(2), [1]), ConfigError), (lambda: store.add([{'id': 'x', 'text': 'a'}, {'id': 'x', 'text': 'b'}], vectors(2), [1, 1]), CorpusError),
-                     (lambda: store.add(passages(2, 90), vectors(2), [1, 1], embedder='other'), EmbeddingError), (lambda: store.delete(['p1', 'p99']), CorpusError),
-                     (lambda: store.get([1]), CorpusError), (lambda: store.search(np.zeros((2, 0))), EmbeddingError), (lambda: store.search('what?'), EmbeddingError),
-                     (lambda: store.search(vectors(2), codes=[[1]]), ConfigError), (lambda: store.search(vectors(2), k='many'), ConfigError), (lambda: latency(len, []), ConfigError)]:
+    twice = [{'id': 'x', 'text': 'a'}, {'id': 'x', 'text': 'b'}]
+    mistakes = [
+        (lambda: store.add(passages(2, 39), vectors(2), [1, 1]), CorpusError),
+        (lambda: store.add(passages(2, 90), bad, [1, 1]), EmbeddingError),
+        (lambda: store.add(passages(2, 90), vectors(2), [1]), ConfigError),
+        (lambda: store.add(twice, vectors(2), [1, 1]), CorpusError),
+        (lambda: store.add(passages(2, 90), vectors(2), [1, 1], embedder='other'), EmbeddingError),
+        (lambda: store.delete(['p1', 'p99']), CorpusError),
+        (lambda: store.get([1]), CorpusError),
+        (lambda: store.search(np.zeros((2, 0))), EmbeddingError),
+        (lambda: store.search('what?'), EmbeddingError),
+        (lambda: store.search(vectors(2), codes=[[1]]), ConfigError),
+        (lambda: store.search(vectors(2), k='many'), ConfigError),
+        (lambda: latency(len, []), ConfigError),
+    ]
+    for f, error in mistakes:
         with pytest.raises(error) as e: f()
         assert '\n' not in str(e.value)
     assert (answer(store), store.version) == before == (answer(Store.open(tmp_path/'s')), Store.open(tmp_path/'s').version)
     assert [p.name for p in tmp_path.iterdir()] == ['s']
 
 
-@pytest.mark.parametrize('text', ['', '{', '[]', '{}', 'null', '{"format": 1, "embedder": "x", "fingerprint": null, "dim": "8", "codes": false, "built": ""}', '{"format": 99, "embedder": "x", "fingerprint": null, "dim": 8, "codes": false, "built": ""}'])
+@pytest.mark.parametrize('text', [
+    '', '{', '[]', '{}', 'null',
+    '{"format": 1, "embedder": "x", "fingerprint": null, "dim": "8", "codes": false, "built": ""}',
+    '{"format": 99, "embedder": "x", "fingerprint": null, "dim": 8, "codes": false, "built": ""}'])
 def test_a_damaged_description(tmp_path, text):
     build(tmp_path/'s'); (tmp_path/'s'/'store.json').write_text(text)
     with pytest.raises(ArtifactError, match='damaged|newer'): Store.open(tmp_path/'s')
@@ -198,7 +216,8 @@ def test_without_the_extra(tmp_path, monkeypatch):
 
 
 def test_importing_it_is_light():
-    done = subprocess.run([sys.executable, '-c', "import sys, textlab.store; print([m for m in ('lancedb', 'torch', 'transformers') if m in sys.modules])"], capture_output=True, text=True)
+    ask = "import sys, textlab.store; print([m for m in ('lancedb', 'torch', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, '-c', ask], capture_output=True, text=True)
     assert done.stdout.strip() == '[]', done
 
 
@@ -285,7 +304,8 @@ from textlab.corpus import load_corpus
 from textlab.store import Store
 store, mine = Store.open(sys.argv[1]), 0
 for i in range(8):
-    try: store.add(load_corpus([{'id': f'both{i}', 'text': 'x'}, {'id': f'{sys.argv[2]}{i}', 'text': 'x'}]), np.ones((2, 8), np.float32)); mine += 1
+    new = load_corpus([{'id': f'both{i}', 'text': 'x'}, {'id': f'{sys.argv[2]}{i}', 'text': 'x'}])
+    try: store.add(new, np.ones((2, 8), np.float32)); mine += 1
     except CorpusError: pass
 print(mine)
 '''
