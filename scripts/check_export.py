@@ -14,14 +14,14 @@ def sources(folder: Path) -> dict[str, str]:
 
 
 def fresh_export(root: Path, copy: Path) -> None:
-    "Export the notebooks of `root` into `copy`/textlab, where nothing stands but the hand-written `__init__.py` files"
+    "Export the notebooks of `root` into `copy`/textlab, where nothing stands but what is written by hand"
     (copy / "nbs").mkdir(parents=True)
     for page in root.glob("nbs/*.ipynb"): shutil.copy(page, copy / "nbs")
     for name in ("settings.ini", "setup.py"): shutil.copy(root / name, copy)
-    for init in root.glob("textlab/**/__init__.py"):
-        place = copy / init.relative_to(root)
+    for written in (*root.glob("textlab/**/__init__.py"), root / "textlab/__main__.py"):
+        place = copy / written.relative_to(root)
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(init, place)
+        shutil.copy(written, place)
     done = subprocess.run([Path(sys.executable).parent / "nbdev_export"], cwd=copy, capture_output=True, text=True)
     if done.returncode: sys.exit(f"nbdev_export failed:\n{done.stdout}{done.stderr}")
     write_assets(copy)

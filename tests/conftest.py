@@ -1,10 +1,10 @@
 """What the tests share: the same examples on every run (a failure is one that everybody can see), and the command line, in this process and in one of its own"""
-import os, re, subprocess, sys
+import json, os, re, subprocess, sys
 
 import pytest
 from hypothesis import settings
 
-from textlab.cli.core import run
+from textlab.cli import run
 
 settings.register_profile("textlab", derandomize=True, deadline=None)
 settings.load_profile("textlab")
@@ -55,3 +55,44 @@ def mistake(say, kept):
         assert [sorted(folder.rglob("*")) for folder in kept] == before
         return lines[0]
     return call
+
+
+@pytest.fixture
+def answer(say):
+    "The JSON of a command that must succeed"
+    def ask(*argv):
+        status, out, err = say(*argv, "--json")
+        assert status == 0 and out.count("\n") == 1, err
+        return json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
+    return ask
+
+
+@pytest.fixture
+def goes_on(say, tmp_path, monkeypatch):
+    "Train a model at one go, and again with an interruption after an epoch: the same model, and nothing else is left"
+    from safetensors.numpy import load_file
+    from textlab.train import Checkpoint
+    after, whole, cut = Checkpoint.after_epoch, tmp_path / "whole", tmp_path / "cut"
+
+    def interrupted(epoch):
+        def stop(self):
+            after(self)
+            if self.epoch == epoch: raise KeyboardInterrupt
+        return stop
+
+    def check(epoch, *argv):
+        assert say(*argv, "--out", whole)[0] == 0
+        others = set(tmp_path.iterdir())
+        with monkeypatch.context() as m:
+            m.setattr(Checkpoint, "after_epoch", interrupted(epoch))
+            status, out, err = say(*argv, "--out", cut)
+        assert (status, out, err.splitlines()[-1]) == (130, "", "textlab: interrupted; run the same command again to go on from the last checkpoint")
+        [partial] = set(tmp_path.iterdir()) - others
+        left = {p.name for p in partial.iterdir()}
+        status, out, err = say(*argv, "--out", cut)
+        assert status == 0 and "resuming" in err and set(tmp_path.iterdir()) - others == {cut}
+        one, two = (load_file(folder / "model.safetensors") for folder in (whole, cut))
+        assert one.keys() == two.keys() and all((one[k] == two[k]).all() for k in one)
+        assert partial.name == "cut.partial"
+        return left
+    return check

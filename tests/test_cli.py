@@ -1,315 +1,159 @@
-"The command line: what it says, where it says it, and that a mistake is one line and leaves nothing behind."
-import csv, errno, json, os, shutil, subprocess, sys
+"The command line: what every command promises, and options that say what the library says"
+import functools, importlib, inspect, pkgutil, re, shlex
 from pathlib import Path
 
 import numpy as np, pytest, typer
-from textlab.cli.core import app, main, run
+from fastcore.docments import docments
+import textlab.cli
+from textlab.cli import app, core, main, run
 
-COMMANDS = [("theta", "fit"), ("theta", "topics"), ("theta", "transform"), ("theta", "evaluate"), ("topicgcn", "fit"), ("topicgcn", "predict"), ("topicgcn", "evaluate"), ("topicgcn", "explain"), ("topicgcn", "graph"), ("lm", "tokenizer", "train"), ("lm", "train"), ("lm", "evaluate"), ("lm", "generate"), ("lm", "encoder", "train"), ("search", "build"), ("search", "query"), ("search", "evaluate"), ("corpus", "info"), ("embed",), ("bench", "topics"), ("demo",)]
 HEAVY = "torch transformers datasets fastai sklearn pandas matplotlib plotly gensim".split()
+
+
+def tree(group, words=()):
+    "Every command below a group, with the words that call it; and every group, with None"
+    yield words, None
+    for name, found in group.commands.items():
+        if hasattr(found, "commands"): yield from tree(found, (*words, name))
+        else: yield (*words, name), found
+
+
+PROGRAM = typer.main.get_command(app)
+COMMANDS = {words: found for words, found in tree(PROGRAM) if found}
+GROUPS = [words for words, found in tree(PROGRAM) if not found]
+every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+
+
+def options(command): return [p for p in COMMANDS[command].params if p.param_type_name == "option" and p.name != "help"]
 
 
 # --- help ------------------------------------------------------------------------------------------
 
+def test_every_command_of_every_page_is_there():
+    assert {words[0] for words in COMMANDS} == {"corpus", "embed", "theta", "topicgcn", "lm", "search", "bench", "demo"}
+    assert len(COMMANDS) >= 24 and len(GROUPS) >= 9
+
+
 def test_help_and_version_load_nothing_heavy(process):
-    for argv in (["--help"], ["--version"], ["theta", "fit", "--help"], ["topicgcn", "fit", "--help"], ["lm", "train", "--help"], ["search", "--help"]):
-        code = f"import sys\nfrom textlab.cli.core import run\nstatus = run({argv})\nprint(status, [m for m in {HEAVY} if m in sys.modules])"
-        said = process("-c", code)
-        assert said.stdout.splitlines()[-1] == "0 []" and said.stderr == "", said.stdout[-300:] + said.stderr
+    lines = [["--version"], *([*words, "--help"] for words in [*GROUPS, *COMMANDS])]
+    code = f"import sys\nfrom textlab.cli import run\nprint([run(line) for line in {lines}], [m for m in {HEAVY} if m in sys.modules])"
+    said = process("-c", code)
+    assert said.stdout.splitlines()[-1] == f"{[0] * len(lines)} []" and said.stderr == "", said.stdout[-300:] + said.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@every_command
 def test_help_teaches(say, command):
     status, out, err = say(*command, "--help")
     assert (status, err) == (0, "") and "Examples" in out and f"textlab {' '.join(command)}" in out and "--json" in out
-    options = [p for p in parser(command).params if p.param_type_name == "option" and p.name != "help"]
-    assert all(p.help for p in options) and not any("-" in name.removeprefix("--") for p in options for name in p.opts)
+    assert all(p.help for p in options(command)) and not any("-" in name.removeprefix("--") for p in options(command) for name in p.opts)
+    assert not [p.name for p in options(command) if re.search(r"\b(None|True|False)\b|`", p.help)], "a shell knows no Python"
 
 
-def test_groups_print_their_help(say):
-    for argv in ([], ["theta"], ["topicgcn"], ["lm"], ["lm", "tokenizer"], ["lm", "encoder"], ["search"], ["corpus"], ["bench"]):
-        status, out, err = say(*argv)
-        assert (status, err) == (0, "") and "Usage: textlab" in out
+@pytest.mark.parametrize("group", GROUPS, ids=" ".join)
+def test_groups_print_their_help(say, group):
+    status, out, err = say(*group)
+    assert (status, err) == (0, "") and f"Usage: {' '.join(('textlab', *group))}" in out
 
 
-def parser(command):
-    "The click command behind a textlab command"
-    found = typer.main.get_command(app)
-    for name in command: found = found.commands[name]
-    return found
+@every_command
+def test_examples_can_be_parsed(command):
+    "Examples are copied by readers: each option in them exists"
+    for example in COMMANDS[command].epilog.split("\n\n")[1:]:
+        words = shlex.split(example)[1:]
+        called = next(words[:n] for n in range(len(words), 0, -1) if tuple(words[:n]) in COMMANDS)
+        COMMANDS[tuple(called)].make_context("x", words[len(called):], token_normalize_func=core.read_name)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+# --- options ---------------------------------------------------------------------------------------
+
+@every_command
 def test_every_option_has_both_spellings(command):
-    found, normal = parser(command), typer.main.get_command(app).context_settings["token_normalize_func"]
-    for p in (p for p in found.params if p.param_type_name == "option" and p.name not in ("help", "json")):
+    found = COMMANDS[command]
+    for p in (p for p in options(command) if p.name != "json"):
         value = [] if p.is_flag else ["3"]
         needed = [a for q in found.params if q.required and q is not p for a in (["x"] if q.param_type_name == "argument" else [q.opts[0], "x"])]
         for option in [*p.opts, *p.secondary_opts]:
-            read = [found.make_context("x", [*needed, "--" + option[2:].replace("_", dash), *value], token_normalize_func=normal).params for dash in "_-"]
+            read = [found.make_context("x", [*needed, "--" + option[2:].replace("_", dash), *value], token_normalize_func=core.read_name).params for dash in "_-"]
             assert read[0] == read[1] and str(read[0][p.name]) in ("3", "3.0", "True", "False"), option
 
 
-def test_defaults_are_those_of_the_estimator():
-    import inspect
-    from textlab.cli.core import GCN, MODEL, theta_fit, topicgcn_fit
-    from textlab.theta.topics import TopicModel
-    from textlab.topicgcn.gcn import TopicGCN
-    here, there = inspect.signature(theta_fit).parameters, inspect.signature(TopicModel).parameters
-    assert {n: here[n].default for n in MODEL} == {n: there[n].default for n in MODEL}
-    here, there = inspect.signature(topicgcn_fit).parameters, inspect.signature(TopicGCN).parameters
-    assert {n: here[n].default for n in GCN} == {n: p.default for n, p in there.items()}   # every argument is an option
+def bundles():
+    "The functions and classes whose arguments are options, each with the names that commands offer"
+    found = {}
+    for room in pkgutil.iter_modules(textlab.cli.__path__, "textlab.cli."):
+        module = importlib.import_module(room.name)
+        for f in (f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == room.name):
+            for p in inspect.signature(f).parameters.values():
+                note = core.noted(p)[1]
+                if isinstance(note, core.Options): found.setdefault(note.of, set()).update(note.names)
+    return found
 
 
-def test_defaults_are_those_of_the_language_models_and_of_search():
-    import inspect
-    from textlab.cli.core import ENCODER, LM, lm_encoder_train, lm_generate, lm_tokenizer_train, lm_train, search_build, search_query
-    from textlab.lm import BPETokenizer, DocumentEncoder, LanguageModel, SearchIndex
-    default = lambda f, names=None: {n: p.default for n, p in inspect.signature(f).parameters.items() if names is None or n in names}
-    assert default(lm_train, LM) == default(LanguageModel)   # every argument is an option
-    assert default(lm_encoder_train, ENCODER) == default(DocumentEncoder)
-    drawn = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
-    assert default(lm_generate, drawn) == default(LanguageModel.generate, drawn)
-    assert default(lm_tokenizer_train, ["vocab_size"]) == default(BPETokenizer.train, ["vocab_size"])
-    assert default(search_build, ["hybrid", "weight"]) == default(SearchIndex.build, ["hybrid", "weight"])
-    assert default(search_query, ["k", "mode", "width"]) == default(SearchIndex.search, ["k", "mode", "width"])
+OFFERED = bundles()
+LEFT_OUT = {"theta.topics.TopicModel": "decoder latent prior alpha warm_start align_weight beta_decay word_features neighbours word_dim valid_share"}
 
 
-# --- the whole way, once ---------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory, process):
-    "A supervised model of 80 posts, by a real process with real embeddings"
-    folder = tmp_path_factory.mktemp("fitted")
-    argv = ["theta", "fit", "newsgroups-mini", "--limit", "80", "--num-topics", "5", "--epochs", "3", "--mode=supervised", "--embedder", "minilm", "--kl-warmup", "1", "--out", folder / "model", "--json"]
-    return folder, process("-m", "textlab.cli.core", *argv)
-
-
-def test_fit(fitted):
-    folder, done = fitted
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert done.stdout.count("\n") == 1 and (answer["num_topics"], answer["documents"], answer["epochs"]) == (5, 80, 3)
-    assert sum(t["documents"] for t in answer["topics"]) == 80 and all(len(t["words"]) == 8 for t in answer["topics"])
-    assert [p.name for p in folder.iterdir()] == ["model"]
-    assert {"best_model.pt", "last_model.pt", "training_history.json", "config.json", "model.safetensors"} <= {p.name for p in (folder / "model").iterdir()}
+@pytest.mark.parametrize("of", OFFERED)
+def test_options_are_read_from_the_source_as_python_reads_them(of):
+    module, names = core.locate(of)
+    f = functools.reduce(getattr, names, importlib.import_module(f"textlab.{module}"))
+    real, docs = inspect.signature(f).parameters, docments(getattr(f, "__func__", f))
+    assert OFFERED[of] <= real.keys()
+    for name in OFFERED[of]:
+        read = core.declared(of)[name]
+        assert (read.default, read.optional, read.comment) == (real[name].default, "None" in str(real[name].annotation), docs[name]), name
 
 
-def test_topics(fitted, say):
-    status, out, err = say("theta", "topics", fitted[0] / "model", "--num_words", "4", "--json")
-    topics = json.loads(out)["topics"]
-    assert (status, err, len(topics)) == (0, "", 5) and {len(t["words"]) for t in topics} == {4}
-    status, out, err = say("theta", "topics", fitted[0] / "model", "--topic", "3", "--docs", "2", "--method", "beta")
-    assert (status, err) == (0, "") and out.startswith("topic 3:") and out.count("post-") == 2
+@pytest.mark.parametrize("of", [of for of in OFFERED if of.split(".")[-1] in ("TopicModel", "TopicGCN", "LanguageModel", "DocumentEncoder")])
+def test_every_argument_of_an_estimator_is_an_option_or_left_out_on_purpose(of):
+    assert set(core.declared(of)) - OFFERED[of] == set(LEFT_OUT.get(of, "").split())
 
 
-def test_transform(fitted, say, tmp_path):
-    model = fitted[0] / "model"
-    status, out, _ = say("theta", "transform", model, "newsgroups-mini", "--limit", "12", "--out", tmp_path / "theta.npy", "--json")
-    theta = np.load(tmp_path / "theta.npy")
-    assert status == 0 and theta.shape == (12, 5) and theta.dtype == np.float32 and np.allclose(theta.sum(1), 1, atol=1e-5)
-    assert np.allclose(theta, np.load(model / "theta.npy")[:12], atol=1e-5)
-    status, out, _ = say("theta", "transform", model, "newsgroups-mini", "--limit", "12", "--out", tmp_path / "theta.csv")
-    rows = list(csv.DictReader(open(tmp_path / "theta.csv")))
-    assert [r["id"] for r in rows] == [f"post-{i}" for i in range(12)] and [int(r["topic"]) for r in rows] == theta.argmax(1).tolist()
+@every_command
+def test_what_is_not_given_is_the_default_of_the_library(command, monkeypatch):
+    "From the words of a command line to the call: defaults arrive as the library has them"
+    found, seen = COMMANDS[command], {}
+    needed = [a for p in found.params if p.required for a in (["x"] if p.param_type_name == "argument" else [p.opts[0], "x"])]
+    monkeypatch.setattr(core, "run_command", lambda f, arguments, *_: seen.update(arguments))
+    found.callback(**found.make_context("x", needed).params)
+    for call in (v for v in seen.values() if isinstance(v, core.Call)):
+        assert call.given == {name: core.declared(call.of)[name].default for name in call.given}
 
 
-def test_evaluate(fitted, say):
-    status, out, _ = say("theta", "evaluate", fitted[0] / "model", "newsgroups-mini", "--limit", "60", "--json")
-    row = json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
-    assert status == 0 and {"td@25", "nmi", "purity", "accuracy"} <= row.keys() and 0 < row["td@25"] <= 1
+# --- corpora and vectors ---------------------------------------------------------------------------
 
-
-def test_a_reader_that_hangs_up_is_no_error(fitted, quiet):
-    p = subprocess.Popen([sys.executable, "-m", "textlab.cli.core", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet | {"PYTHONUNBUFFERED": ""})  # as a user's shell has it
-    p.stdout.close()
-    assert (p.stderr.read(), p.wait(60)) == (b"", 141)
-    p.stderr.close()
-
-
-def test_embed_resumes_and_serves_fit(say, tmp_path):
-    status, out, _ = say("embed", "polarity-mini", "--limit", "20", "--shard_size", "8", "--out", tmp_path / "v", "--json")
-    answer = json.loads(out)
-    X = np.load(answer["embeddings"])
-    assert (status, answer["documents"], answer["dim"]) == (0, 20, 384) and np.allclose(np.linalg.norm(X, axis=1), 1, atol=1e-5)
-    stamp = Path(answer["embeddings"]).stat().st_mtime_ns
-    again = json.loads(say("embed", "polarity-mini", "--limit", "20", "--out", tmp_path / "v", "--json")[1])
-    assert again["embeddings"] == answer["embeddings"] and Path(again["embeddings"]).stat().st_mtime_ns == stamp
-    status, _, err = say("theta", "fit", "polarity-mini", "--limit", "20", "--embeddings", tmp_path / "v", "--num_topics", "3", "--epochs", "1", "--out", tmp_path / "m")
+def test_embed_resumes_and_serves_fit(say, answer, tmp_path):
+    line = ("embed", "polarity-mini", "--limit", 20, "--out", tmp_path / "v")
+    first = answer(*line, "--shard_size", 8)
+    X, stamp = np.load(first["embeddings"]), Path(first["embeddings"]).stat().st_mtime_ns
+    assert (first["documents"], first["dim"]) == (20, 384) and np.allclose(np.linalg.norm(X, axis=1), 1, atol=1e-5)
+    assert answer(*line)["embeddings"] == first["embeddings"] and Path(first["embeddings"]).stat().st_mtime_ns == stamp
+    fit = ("theta", "fit", "polarity-mini", "--limit", 20, "--num_topics", 3, "--epochs", 1)
+    status, _, err = say(*fit, "--embeddings", tmp_path / "v", "--out", tmp_path / "m")
     assert status == 0, err
 
 
-def test_corpus_info(say):
-    status, out, err = say("corpus", "info", "polarity-mini", "--json")
-    info = json.loads(out)
-    assert (status, err, info["documents"]) == (0, "", 200) and sum(info["labels"].values()) == 200
+def test_corpus_info(answer):
+    info = answer("corpus", "info", "polarity-mini")
+    assert info["documents"] == 200 and sum(info["labels"].values()) == 200
 
 
-# --- stopping and going on -------------------------------------------------------------------------
-
-@pytest.fixture
-def small(tmp_path):
-    "Sixty short texts with vectors, and the command that fits them"
-    rng = np.random.default_rng(0)
-    words = [[f"{w}{c}" for c in "abcdefgh"] for w in ("moon", "army", "cell")]
-    rows = [(f"d{i}", " ".join(rng.choice(words[i % 3], 12)), f"kind{i % 3}") for i in range(60)]
-    write(tmp_path / "in/texts.csv", rows)
-    np.save(tmp_path / "in/vectors.npy", (np.eye(3)[np.arange(60) % 3] @ rng.normal(size=(3, 8)) + .1 * rng.normal(size=(60, 8))).astype(np.float32))
-    return ["theta", "fit", tmp_path / "in/texts.csv", "--embeddings", tmp_path / "in/vectors.npy", "--num_topics", 3, "--epochs", 4]
-
-
-def write(path, rows, header=("id", "text", "label")):
-    path.parent.mkdir(exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as f: csv.writer(f).writerows([header, *rows])
-    return path
-
-
-def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(small, say, tmp_path, monkeypatch):
-    from safetensors.numpy import load_file
-    from textlab.train import Checkpoint
-    assert say(*small, "--out", tmp_path / "whole")[0] == 0
-    after = Checkpoint.after_epoch
-    def stop(self):
-        after(self)
-        if self.epoch == 1: raise KeyboardInterrupt
-    with monkeypatch.context() as m:
-        m.setattr(Checkpoint, "after_epoch", stop)
-        status, out, err = say(*small, "--out", tmp_path / "cut")
-    assert (status, out) == (130, "") and err.splitlines()[-1] == "textlab: interrupted; run the same command again to go on from the last checkpoint"
-    assert not (tmp_path / "cut").exists() and {"training_state.pt", "best_model.pt", "last_model.pt", "training_history.json"} <= {p.name for p in (tmp_path / "cut.partial").iterdir()}
-    status, out, err = say(*small, "--out", tmp_path / "cut")
-    assert status == 0 and "resuming" in err and not (tmp_path / "cut.partial").exists()
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
-    assert one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
-
-
-def test_a_full_disk_leaves_nothing(small, mistake, tmp_path, monkeypatch):
-    import textlab.artifacts
-    def full(*args): raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(textlab.artifacts, "write_tensors", full)
-    assert "the disk is full" in mistake(*small, "--out", tmp_path / "model")
-
-
-def test_overwrite_is_asked_for(small, say, mistake, tmp_path):
-    assert say(*small, "--out", tmp_path / "m")[0] == 0
-    assert "--overwrite" in mistake(*small, "--out", tmp_path / "m")
-    assert say(*small, "--out", tmp_path / "m", "--overwrite", "--seed", 1)[0] == 0
-
-
-# --- bad input -------------------------------------------------------------------------------------
-
-BAD_FILES = {
-    "an empty file": ("", "is empty"),
-    "only a header": ("id,text\n", "holds no rows"),
-    "one document": ("id,text\na,a single text about the moon\n", "1 document"),
-    "only stop words": ("id,text\n" + "".join(f"d{i},it is the and of\n" for i in range(30)), "stop words"),
-    "identical texts": ("id,text\n" + "".join(f"d{i},the same moon landing again\n" for i in range(30)), "fewer than 3 different"),
-    "a missing id": ("id,text\n" + "".join(f"{'' if i == 7 else i},text {i} of the moon\n" for i in range(30)), "line 9"),
-    "a duplicate id": ("id,text\n" + "".join(f"{min(i, 20)},text {i} of the moon\n" for i in range(30)), "'20'"),
-    "not UTF-8": ("id,text\na,caf\xe9\nb,bar\n".encode("latin-1"), "line 2"),
-    "a missing column": ("id,body\na,moon\n", "no column 'text'"),
-    "too many topics": ("id,text\na,moon army\nb,moon cell\nc,army\nd,cell\ne,field\nf,moon\n", "num_topics=9", "--num_topics", "9"),
-    "no labels to learn from": ("id,text\n" + "".join(f"d{i},text {i} of the moon\n" for i in range(30)), "label", "--mode", "supervised"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_files(mistake, tmp_path, name):
-    content, says, *more = BAD_FILES[name]
-    (tmp_path / "in.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    options = more or ["--num_topics", "3"]
-    n = max(1, len(content.splitlines()) - 1)
-    np.save(tmp_path / "v.npy", np.ones((n, 8), np.float32))
-    assert says in mistake("theta", "fit", tmp_path / "in.csv", "--embeddings", tmp_path / "v.npy", *options, "--out", tmp_path / "model")
-
-
-BAD_VECTORS = {
-    "NaN": (lambda X: np.where(np.arange(60)[:, None] == 17, np.nan, X), "row 17"),
-    "too few": (lambda X: X[:-1], "59 rows for 60 documents"),
-    "three dimensions": (lambda X: X[None], "2 dimensions"),
-    "words": (lambda X: X.astype(str), "not numbers"),
-    "objects": (lambda X: np.array([{}] * 60, dtype=object), "pickle"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_VECTORS)
-def test_bad_vectors(small, mistake, tmp_path, name):
-    change, says = BAD_VECTORS[name]
-    np.save(tmp_path / "in/vectors.npy", change(np.load(tmp_path / "in/vectors.npy")))
-    assert says in mistake(*small, "--out", tmp_path / "model")
-
-
-@pytest.mark.parametrize("option, says", [
-    (("--num_topcs", 5), "--num_topics"), (("--epochs", "ten"), "valid integer"), (("--epochs", 0), "epochs"), (("--mode", "zeroshot"), "did you mean 'zero_shot'"),
-    (("--model_size", "0.7B"), "0.6B"), (("--learning_rate", "nan"), "learning_rate"), (("--seed", -1), "seed"), (("--limit", 0), "limit"), (("--text", "body"), "no column 'body'"),
-    (("--split", "train"), "split"), (("--batch_size", 0), "batch_size"), (("--embeddings", "missing.npy"), "no such file"), (("extra",), "extra"),
-], ids=lambda v: " ".join(map(str, v)) if isinstance(v, tuple) else "")
-def test_bad_options(small, mistake, tmp_path, option, says):
-    assert says in mistake(*small, *option, "--out", tmp_path / "model")
-
-
-def test_bad_places(small, mistake, tmp_path):
-    (tmp_path / "file").write_text("x"); (tmp_path / "mine").mkdir(); (tmp_path / "mine/thesis.txt").write_text("x")
-    assert "is a file" in mistake(*small, "--out", tmp_path / "file")
-    assert "a parent of it is a file" in mistake(*small, "--out", tmp_path / "file/model")
-    assert "thesis.txt" in mistake(*small, "--out", tmp_path / "mine")
-    if Path("/proc").is_dir(): assert "cannot write /proc/model" in mistake(*small, "--out", "/proc/model")
-    assert "Missing option '--out'" in mistake(*small)
-    for command in (["embed", "lee"], ["demo"]): assert "a parent of it is a file" in mistake(*command, "--out", tmp_path / "file/x")
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind root")
-def test_a_folder_without_permission(small, mistake, tmp_path):
-    (tmp_path / "shut").mkdir(mode=0o500)
-    assert "permission denied" in mistake(*small, "--out", tmp_path / "shut/model")
-
-
-def damage(model, name, change):
-    data = (model / name).read_bytes()
-    (model / name).write_bytes(change(data))
-
-
-DAMAGE = {
-    "truncated": lambda m: damage(m, "model.safetensors", lambda b: b[:len(b) // 2]),
-    "a flipped byte": lambda m: damage(m, "model.safetensors", lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:]),
-    "a pickle": lambda m: damage(m, "model.safetensors", lambda b: b"\x80\x04K\x01."),
-    "a missing file": lambda m: (m / "vocabulary.json").unlink(),
-    "an edited config": lambda m: damage(m, "config.json", lambda b: b.replace(b"0.002", b"0.003")),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGE)
-def test_damaged_models(fitted, mistake, tmp_path, name):
-    shutil.copytree(fitted[0] / "model", tmp_path / "model")
-    DAMAGE[name](tmp_path / "model")
-    said = mistake("theta", "topics", tmp_path / "model")
-    assert {"a missing file": "vocabulary.json", "an edited config": "config.json"}.get(name, "model.safetensors") in said
-
-
-def test_bad_use_of_a_model(fitted, mistake, tmp_path):
-    model = fitted[0] / "model"
-    write(tmp_path / "in/new.csv", [("a", "a post about the moon", "sci.space"), ("b", "a post about cars", "rec.autos")])
-    np.save(tmp_path / "narrow.npy", np.ones((2, 8), np.float32))
-    assert "'rec.autos'" in mistake("theta", "evaluate", model, tmp_path / "in/new.csv")
-    assert "width 8 where 384" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--embeddings", tmp_path / "narrow.npy", "--out", tmp_path / "t.npy")
-    assert ".npy or .csv" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--out", tmp_path / "t.xlsx")
-    (tmp_path / "folder.npy").mkdir()
-    assert "is a folder" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--out", tmp_path / "folder.npy")
-    assert "at most 4" in mistake("theta", "topics", model, "--topic", "5")
-    assert "no such folder" in mistake("theta", "topics", tmp_path / "nothing")
-
+# --- mistakes --------------------------------------------------------------------------------------
 
 def test_a_mistake_in_a_process_of_its_own(process, tmp_path):
-    done = process("-m", "textlab.cli.core", "theta", "fit", "lees", "--out", tmp_path / "m")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and "did you mean 'lee'" in done.stderr
-    done = process("-m", "textlab.cli.core", "theta", "fit", "lee", "--num-topcs", "3", "--out", tmp_path / "m")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and "--num_topics" in done.stderr
+    for line, says in ((("lees",), "did you mean 'lee'"), (("lee", "--num-topcs", "3"), "--num_topics")):
+        done = process("-m", "textlab", "theta", "fit", *line, "--out", tmp_path / "m")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and says in done.stderr
     assert not list(tmp_path.iterdir())
 
 
+def test_bad_places(mistake, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for command in (["embed", "lee"], ["demo"]): assert "a parent of it is a file" in mistake(*command, "--out", tmp_path / "file/x")
+
+
 def test_our_own_mistakes_keep_their_traceback(monkeypatch):
-    import textlab.cli.core
-    monkeypatch.setattr(textlab.cli.core, "room", lambda name: 1 / 0)
+    monkeypatch.setattr(core, "room", lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError): run(["corpus", "info", "lee"])
 
 

@@ -2,21 +2,11 @@
 import json
 
 import pytest
-from textlab.cli.core import run
+from textlab.cli import run
 
 WIKI = ("wiki-mini-passages", "--limit", 120)
 ENCODER = ("--dim", 32, "--fixed_dim", 32)
 WRITER = ("--limit", 30, "--dim", 32, "--epochs", 2, "--seq_len", 32, "--batch_size", 16)
-
-
-@pytest.fixture
-def answer(say):
-    "The JSON of a command that must succeed"
-    def ask(*argv):
-        status, out, err = say(*argv, "--json")
-        assert status == 0 and out.count("\n") == 1, err
-        return json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
-    return ask
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +53,7 @@ def test_evaluate(made, answer):
 def test_the_same_seed_writes_the_same_text_in_a_new_process(made, answer, process):
     line = ["lm", "generate", made / "writer", "--prompt", "The war", "--max_tokens", 15, "--seed", 7]
     here = answer(*line)
-    there = process("-m", "textlab.cli.core", *line, "--json")
+    there = process("-m", "textlab", *line, "--json")
     assert (there.returncode, json.loads(there.stdout)) == (0, here), there.stderr
     assert here["text"].startswith("The war") and len(here["text"]) > len("The war")
     assert answer(*line[:-1], 8)["text"] != here["text"]
@@ -80,24 +70,12 @@ def test_another_architecture_takes_the_place(say, answer, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
-def test_an_interruption_keeps_the_checkpoint_and_the_same_command_goes_on(say, tmp_path, monkeypatch):
-    from safetensors.numpy import load_file
-    from textlab.train import Checkpoint
-    small = ("lm", "train", "lee", "--limit", 8, "--dim", 16, "--epochs", 2, "--seq_len", 16, "--vocab_size", 300)
-    assert say(*small, "--out", tmp_path / "whole")[0] == 0
-    after = Checkpoint.after_epoch
-    def stop(self):
-        after(self)
-        if self.epoch == 0: raise KeyboardInterrupt
-    with monkeypatch.context() as m:
-        m.setattr(Checkpoint, "after_epoch", stop)
-        status, out, err = say(*small, "--out", tmp_path / "cut")
-    assert (status, out) == (130, "") and "go on from the last checkpoint" in err
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.partial", "whole"]
-    status, _, err = say(*small, "--out", tmp_path / "cut")
-    assert status == 0 and "resuming" in err and sorted(p.name for p in tmp_path.iterdir()) == ["cut", "whole"]
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
-    assert one.keys() == two.keys() and all((one[k] == two[k]).all() for k in one)
+def test_an_interruption_keeps_the_checkpoint_and_the_same_command_goes_on(goes_on):
+    goes_on(0, "lm", "train", "lee", "--limit", 8, "--dim", 16, "--epochs", 2, "--seq_len", 16, "--vocab_size", 300)
+
+
+def test_an_interrupted_encoder_goes_on(goes_on):
+    goes_on(0, "lm", "encoder", "train", "wiki-mini-passages", "--limit", 60, *ENCODER, "--epochs", 2)
 
 
 def test_query(made, answer, say):

@@ -1,0 +1,195 @@
+"The command line of THETA: the whole way once, an interruption, and a mistake is one line that leaves nothing."
+import csv, errno, json, os, shutil, subprocess, sys
+from pathlib import Path
+
+import numpy as np, pytest
+
+
+# --- the whole way, once ---------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, process):
+    "A supervised model of 80 posts, by a real process with real embeddings"
+    folder = tmp_path_factory.mktemp("fitted")
+    argv = ["theta", "fit", "newsgroups-mini", "--limit", "80", "--num-topics", "5", "--epochs", "3", "--mode=supervised", "--embedder", "minilm", "--kl-warmup", "1", "--out", folder / "model", "--json"]
+    return folder, process("-m", "textlab", *argv)
+
+
+def test_fit(fitted):
+    folder, done = fitted
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1 and (answer["num_topics"], answer["documents"], answer["epochs"]) == (5, 80, 3)
+    assert sum(t["documents"] for t in answer["topics"]) == 80 and all(len(t["words"]) == 8 for t in answer["topics"])
+    assert [p.name for p in folder.iterdir()] == ["model"]
+    assert {"best_model.pt", "last_model.pt", "training_history.json", "config.json", "model.safetensors"} <= {p.name for p in (folder / "model").iterdir()}
+
+
+def test_topics(fitted, say):
+    status, out, err = say("theta", "topics", fitted[0] / "model", "--num_words", "4", "--json")
+    topics = json.loads(out)["topics"]
+    assert (status, err, len(topics)) == (0, "", 5) and {len(t["words"]) for t in topics} == {4}
+    status, out, err = say("theta", "topics", fitted[0] / "model", "--topic", "3", "--docs", "2", "--method", "beta")
+    assert (status, err) == (0, "") and out.startswith("topic 3:") and out.count("post-") == 2
+
+
+def test_transform(fitted, say, tmp_path):
+    model = fitted[0] / "model"
+    status, out, _ = say("theta", "transform", model, "newsgroups-mini", "--limit", "12", "--out", tmp_path / "theta.npy", "--json")
+    theta = np.load(tmp_path / "theta.npy")
+    assert status == 0 and theta.shape == (12, 5) and theta.dtype == np.float32 and np.allclose(theta.sum(1), 1, atol=1e-5)
+    assert np.allclose(theta, np.load(model / "theta.npy")[:12], atol=1e-5)
+    status, out, _ = say("theta", "transform", model, "newsgroups-mini", "--limit", "12", "--out", tmp_path / "theta.csv")
+    rows = list(csv.DictReader(open(tmp_path / "theta.csv")))
+    assert [r["id"] for r in rows] == [f"post-{i}" for i in range(12)] and [int(r["topic"]) for r in rows] == theta.argmax(1).tolist()
+
+
+def test_evaluate(fitted, say):
+    status, out, _ = say("theta", "evaluate", fitted[0] / "model", "newsgroups-mini", "--limit", "60", "--json")
+    row = json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
+    assert status == 0 and {"td@25", "nmi", "purity", "accuracy"} <= row.keys() and 0 < row["td@25"] <= 1
+
+
+def test_a_reader_that_hangs_up_is_no_error(fitted, quiet):
+    p = subprocess.Popen([sys.executable, "-m", "textlab", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet | {"PYTHONUNBUFFERED": ""})  # as a user's shell has it
+    p.stdout.close()
+    assert (p.stderr.read(), p.wait(60)) == (b"", 141)
+    p.stderr.close()
+
+
+# --- stopping and going on -------------------------------------------------------------------------
+
+@pytest.fixture
+def small(tmp_path):
+    "Sixty short texts with vectors, and the command that fits them"
+    rng = np.random.default_rng(0)
+    words = [[f"{w}{c}" for c in "abcdefgh"] for w in ("moon", "army", "cell")]
+    rows = [(f"d{i}", " ".join(rng.choice(words[i % 3], 12)), f"kind{i % 3}") for i in range(60)]
+    write(tmp_path / "in/texts.csv", rows)
+    np.save(tmp_path / "in/vectors.npy", (np.eye(3)[np.arange(60) % 3] @ rng.normal(size=(3, 8)) + .1 * rng.normal(size=(60, 8))).astype(np.float32))
+    return ["theta", "fit", tmp_path / "in/texts.csv", "--embeddings", tmp_path / "in/vectors.npy", "--num_topics", 3, "--epochs", 4]
+
+
+def write(path, rows, header=("id", "text", "label")):
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as f: csv.writer(f).writerows([header, *rows])
+    return path
+
+
+def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(small, goes_on):
+    assert {"training_state.pt", "best_model.pt", "last_model.pt", "training_history.json"} <= goes_on(1, *small)
+
+
+def test_a_full_disk_leaves_nothing(small, mistake, tmp_path, monkeypatch):
+    import textlab.artifacts
+    def full(*args): raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(textlab.artifacts, "write_tensors", full)
+    assert "the disk is full" in mistake(*small, "--out", tmp_path / "model")
+
+
+def test_overwrite_is_asked_for(small, say, mistake, tmp_path):
+    assert say(*small, "--out", tmp_path / "m")[0] == 0
+    assert "--overwrite" in mistake(*small, "--out", tmp_path / "m")
+    assert say(*small, "--out", tmp_path / "m", "--overwrite", "--seed", 1)[0] == 0
+
+
+# --- bad input -------------------------------------------------------------------------------------
+
+BAD_FILES = {
+    "an empty file": ("", "is empty"),
+    "only a header": ("id,text\n", "holds no rows"),
+    "one document": ("id,text\na,a single text about the moon\n", "1 document"),
+    "only stop words": ("id,text\n" + "".join(f"d{i},it is the and of\n" for i in range(30)), "stop words"),
+    "identical texts": ("id,text\n" + "".join(f"d{i},the same moon landing again\n" for i in range(30)), "fewer than 3 different"),
+    "a missing id": ("id,text\n" + "".join(f"{'' if i == 7 else i},text {i} of the moon\n" for i in range(30)), "line 9"),
+    "a duplicate id": ("id,text\n" + "".join(f"{min(i, 20)},text {i} of the moon\n" for i in range(30)), "'20'"),
+    "not UTF-8": ("id,text\na,caf\xe9\nb,bar\n".encode("latin-1"), "line 2"),
+    "a missing column": ("id,body\na,moon\n", "no column 'text'"),
+    "too many topics": ("id,text\na,moon army\nb,moon cell\nc,army\nd,cell\ne,field\nf,moon\n", "num_topics=9", "--num_topics", "9"),
+    "no labels to learn from": ("id,text\n" + "".join(f"d{i},text {i} of the moon\n" for i in range(30)), "label", "--mode", "supervised"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(mistake, tmp_path, name):
+    content, says, *more = BAD_FILES[name]
+    (tmp_path / "in.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    options = more or ["--num_topics", "3"]
+    n = max(1, len(content.splitlines()) - 1)
+    np.save(tmp_path / "v.npy", np.ones((n, 8), np.float32))
+    assert says in mistake("theta", "fit", tmp_path / "in.csv", "--embeddings", tmp_path / "v.npy", *options, "--out", tmp_path / "model")
+
+
+BAD_VECTORS = {
+    "NaN": (lambda X: np.where(np.arange(60)[:, None] == 17, np.nan, X), "row 17"),
+    "too few": (lambda X: X[:-1], "59 rows for 60 documents"),
+    "three dimensions": (lambda X: X[None], "2 dimensions"),
+    "words": (lambda X: X.astype(str), "not numbers"),
+    "objects": (lambda X: np.array([{}] * 60, dtype=object), "pickle"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_VECTORS)
+def test_bad_vectors(small, mistake, tmp_path, name):
+    change, says = BAD_VECTORS[name]
+    np.save(tmp_path / "in/vectors.npy", change(np.load(tmp_path / "in/vectors.npy")))
+    assert says in mistake(*small, "--out", tmp_path / "model")
+
+
+@pytest.mark.parametrize("option, says", [
+    (("--num_topcs", 5), "--num_topics"), (("--epochs", "ten"), "valid integer"), (("--epochs", 0), "epochs"), (("--mode", "zeroshot"), "did you mean 'zero_shot'"),
+    (("--model_size", "0.7B"), "0.6B"), (("--learning_rate", "nan"), "learning_rate"), (("--seed", -1), "seed"), (("--limit", 0), "limit"), (("--text", "body"), "no column 'body'"),
+    (("--split", "train"), "split"), (("--batch_size", 0), "batch_size"), (("--embeddings", "missing.npy"), "no such file"), (("extra",), "extra"),
+], ids=lambda v: " ".join(map(str, v)) if isinstance(v, tuple) else "")
+def test_bad_options(small, mistake, tmp_path, option, says):
+    assert says in mistake(*small, *option, "--out", tmp_path / "model")
+
+
+def test_bad_places(small, mistake, tmp_path):
+    (tmp_path / "file").write_text("x"); (tmp_path / "mine").mkdir(); (tmp_path / "mine/thesis.txt").write_text("x")
+    assert "is a file" in mistake(*small, "--out", tmp_path / "file")
+    assert "a parent of it is a file" in mistake(*small, "--out", tmp_path / "file/model")
+    assert "thesis.txt" in mistake(*small, "--out", tmp_path / "mine")
+    if Path("/proc").is_dir(): assert "cannot write /proc/model" in mistake(*small, "--out", "/proc/model")
+    assert "Missing option '--out'" in mistake(*small)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind root")
+def test_a_folder_without_permission(small, mistake, tmp_path):
+    (tmp_path / "shut").mkdir(mode=0o500)
+    assert "permission denied" in mistake(*small, "--out", tmp_path / "shut/model")
+
+
+def damage(model, name, change):
+    data = (model / name).read_bytes()
+    (model / name).write_bytes(change(data))
+
+
+DAMAGE = {
+    "truncated": lambda m: damage(m, "model.safetensors", lambda b: b[:len(b) // 2]),
+    "a flipped byte": lambda m: damage(m, "model.safetensors", lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:]),
+    "a pickle": lambda m: damage(m, "model.safetensors", lambda b: b"\x80\x04K\x01."),
+    "a missing file": lambda m: (m / "vocabulary.json").unlink(),
+    "an edited config": lambda m: damage(m, "config.json", lambda b: b.replace(b"0.002", b"0.003")),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_models(fitted, mistake, tmp_path, name):
+    shutil.copytree(fitted[0] / "model", tmp_path / "model")
+    DAMAGE[name](tmp_path / "model")
+    said = mistake("theta", "topics", tmp_path / "model")
+    assert {"a missing file": "vocabulary.json", "an edited config": "config.json"}.get(name, "model.safetensors") in said
+
+
+def test_bad_use_of_a_model(fitted, mistake, tmp_path):
+    model = fitted[0] / "model"
+    write(tmp_path / "in/new.csv", [("a", "a post about the moon", "sci.space"), ("b", "a post about cars", "rec.autos")])
+    np.save(tmp_path / "narrow.npy", np.ones((2, 8), np.float32))
+    assert "'rec.autos'" in mistake("theta", "evaluate", model, tmp_path / "in/new.csv")
+    assert "width 8 where 384" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--embeddings", tmp_path / "narrow.npy", "--out", tmp_path / "t.npy")
+    assert ".npy or .csv" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--out", tmp_path / "t.xlsx")
+    (tmp_path / "folder.npy").mkdir()
+    assert "is a folder" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--out", tmp_path / "folder.npy")
+    assert "at most 4" in mistake("theta", "topics", model, "--topic", "5")
+    assert "no such folder" in mistake("theta", "topics", tmp_path / "nothing")
