@@ -210,8 +210,8 @@ class TopicGCN(Estimator):
     skip_loss = SquaredHinge
     allowed = dict(
         num_topics=Whole(1), doc_topic_threshold=Real(0, 1), topic_topic_threshold=Real(0, 1), top_words=Whole(1),
-        embedding_dim=Whole(1), hidden_dim=Whole(1), dropout=Real(0, .99), doc_features=OneOf(FEATURES), inductive=Flag(),
-        graph=Flag(), embedder=Embeds(none=True), embedding_weight=Real(0), max_features=Whole(1), vocab_size=Whole(1),
+        embedding_dim=Whole(1), hidden_dim=Whole(1), dropout=Real(0, .99), doc_features=OneOf(FEATURES),
+        inductive=Flag(), graph=Flag(), embedder=Embeds(none=True), embedding_weight=Real(0), max_features=Whole(1), vocab_size=Whole(1),
         min_df=Whole(1, none=True), lda_passes=Whole(1, none=True), epochs=Whole(1, none=True),
         batch_size=Whole(1, none=True), learning_rate=Real(1e-6, 1, none=True), patience=Whole(1, none=True),
         valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0))
@@ -225,11 +225,11 @@ class TopicGCN(Estimator):
         embedding_dim: int = 100, # E, of word and topic vectors; the original design's
         hidden_dim: int = 200, # H, of the convolutions; Yao et al. 2019
         dropout: float = .5, # on hidden states; Yao et al. 2019
-        doc_features: str = 'tfidf+embedding', # or 'tfidf' (no embedder, much faster), 'embedding', 'theta' (topics alone)
+        doc_features: str = 'tfidf+embedding', # or 'tfidf' (no embedder, much faster), 'embedding', 'theta' (topics)
         inductive: bool = True, # False: documents without a label join topics and graph in `fit` (transductive)
         *,
         graph: bool = True, # False: the same network with Â = I, to see what the graph does
-        embedder: str | Embedder | None = 'minilm', # for `as_embedder`: who makes the embeddings, or made those you give
+        embedder: str | Embedder | None = 'minilm', # who makes (or made) the embeddings; see `as_embedder`
         embedding_weight: float = .3, # length of the embedding beside the words' unit vector
         max_features: int = 300_000, # V: words and pairs of words kept
         vocab_size: int = 5000, # words of LDA and Word2Vec
@@ -598,7 +598,8 @@ def predict(
     embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
 ) -> np.ndarray: # [N] classes, in the type of the labels that it learned from
     "The most probable class of each document"
-    return self.classes_[self.predict_proba(X, embeddings).argmax(1)]
+    best = self.predict_proba(X, embeddings).argmax(1)
+    return self.classes_[best]
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #ca576535
 @patch
@@ -668,8 +669,9 @@ def graph_page(
     "The topic graph as one interactive page: topics, their words, neighbours, classes and documents"
     self.check_fitted()
     shown = [self.documents_['shown'].get(str(d), ['', '']) for d in range(self.graph_.num_docs)]
-    about = dict(titles=[title for title, _ in shown], documents=[text for _, text in shown])
-    return graph_html(self.graph_, self.topic_words(15), labels=self.documents_['label'], path=path, title=title, **about)
+    titles, texts = [title for title, _ in shown], [text for _, text in shown]
+    labels = self.documents_['label']
+    return graph_html(self.graph_, self.topic_words(15), texts, labels, path, titles=titles, title=title)
 
 @patch
 def plot(self: TopicGCN) -> Figure:
