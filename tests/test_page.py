@@ -88,7 +88,7 @@ def test_refusals(encoder, tmp_path):
     twice = [dict(id="a", text="x"), dict(id="a", text="y")]
     for corpus, what in (([], None), ([dict(id="a", text="…")], "no letter and no digit"), (twice, "'a'")):
         with pytest.raises(CorpusError, match=what): search_page(encoder, corpus)
-    with pytest.raises(TextlabError, match="not trained yet"): search_page(DocumentEncoder(), CORPUS)
+    with pytest.raises(TextlabError, match="is not fitted"): search_page(DocumentEncoder(), CORPUS)
     other = Embedder("mine", 4, lambda: (lambda texts: np.ones((len(texts), 4))), weights="v1")
     for bad in (other, "minilm", None, DocumentEncoder):
         with pytest.raises(ConfigError, match="only a DocumentEncoder"): search_page(bad, CORPUS)
@@ -154,6 +154,7 @@ def test_snippets_are_cut_alike():
     @given(st.text("aab b.ß ", max_size=120), st.text("ab ", max_size=6), st.integers(1, 60))
     def draw(text, query, width): found.append([text, query, width])
     draw()
+    found += [["ab aab b", "ab aab b", 2]]  # a word longer than the window, between two that are not
     found += [["sea moon "*120_000 + "radium sea sea", "sea radium", 40], ["sea"*300_000, "sea", 40]]
     got = in_node(TERMS_JS + SNIPPET_JS, "given.map(g => snippet(...g))", found)
     assert got == [snippet(*g) for g in found]

@@ -189,7 +189,6 @@ def lm_encoder_train(
     began = time.perf_counter()
     check_model_folder(out, overwrite)
     model = build()
-    model.options()
     passages = read(source)
     fit_and_save(model, out, passages, resume=resume)
     return encoder_trained(model, out, len(passages), time.perf_counter() - began)

@@ -136,7 +136,6 @@ def search_page(
     encoder = train(budget=budget, epochs=epochs, seed=seed) if embedder is None else search_embedder(str(embedder))
     passages = read(source)
     if embedder is None:
-        encoder.options()
         encoder.fit(passages)
     size = len(write(encoder, passages, path=out).encode())
     data = dict(out=str(out), passages=len(passages), parameters=encoder.num_parameters, bytes=size,
@@ -187,7 +186,7 @@ def search_evaluate(
     began, C, R = time.perf_counter(), room('corpus'), room('lm.retrieval')
     asked, passages = C.read_queries(queries), read(corpus)
     asked = C.check_relevant(asked, passages['id'], unknown=unknown, name=queries)
-    model = room('lm.search').as_embedder(search_embedder(embedder))
+    model = room('embed').as_embedder(search_embedder(embedder), device='cpu')
     systems = search_systems(model, passages, read_vectors(embeddings, passages), mix if hybrid else None)
     rows = {name: R.evaluate_search(system, asked, passages['id'][:]) for name, system in systems.items()}
     data = dict(corpus=corpus, passages=len(passages), embedder=model.name,
