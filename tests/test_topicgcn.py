@@ -1,5 +1,5 @@
 "TopicGCN where its page cannot go: another process, a killed process, a damaged folder, bad input, and the command line."
-import csv, html, json, os, re, shutil, signal, subprocess
+import csv, html, json, os, re, shutil, signal, subprocess, warnings
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import check_array
+from sklearn.utils.estimator_checks import check_estimator
 
 from textlab.core import ArtifactError, ConfigError, CorpusError, EmbeddingError, TextlabError
 from textlab.corpus import load_corpus
+from textlab.estimator import as_documents, read
+from textlab.topicgcn import gcn
 from textlab.topicgcn.gcn import TopicGCN
 
 SMALL = dict(num_topics=5, doc_features="tfidf", epochs=6, hidden_dim=16, embedding_dim=12, vocab_size=300, seed=3)
@@ -185,6 +189,50 @@ def test_cross_validation_a_grid_and_a_pipeline(lists):
     assert cross_val_score(pipe, texts, labels, cv=folds).mean() > .7
     again = clone(quick).fit(texts, labels)
     assert np.array_equal(again.predict_proba(texts), quick.fit(texts, labels).predict_proba(texts))
+
+
+def as_words(X):
+    "Rows of numbers as texts, one word per feature and level that the number reaches; a corpus as it is"
+    if isinstance(X, Dataset): return X
+    def word(j, level): return f"w{chr(97 + j // 26 % 26)}{chr(97 + j % 26)}{chr(110 + level)}"
+    levels = range(-12, 12)
+    return [" ".join(word(j, level) for j, value in enumerate(row) for level in levels if value > level / 3)
+            for row in check_array(X, dtype=float)]
+
+
+class OfNumbers(TopicGCN):
+    "A small TopicGCN that says to scikit-learn that it reads rows of numbers"
+    artifact_class = "textlab.topicgcn.gcn.OfNumbers"
+    allowed = {name: TopicGCN.allowed[name] for name in ("num_topics", "epochs")}
+    def __init__(self, num_topics=2, epochs=4):
+        super().__init__(num_topics, doc_features="tfidf", epochs=epochs, hidden_dim=8, embedding_dim=5, min_df=1, lda_passes=2)
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False
+        return tags
+
+
+NO_FEATURES = "texts have no fixed number of features, so fit remembers none and predict refuses none"
+EXPECTED = {
+    "check_do_not_raise_errors_in_init_or_set_params": "options are checked on construction, by the design of this library",
+    "check_n_features_in": NO_FEATURES,
+    "check_n_features_in_after_fitting": NO_FEATURES,
+    "check_classifiers_train": NO_FEATURES,
+    "check_classifiers_classes": "it uses -1 as a class, which means 'no label' in every corpus of this library",
+}
+
+
+def test_scikit_learns_own_checks_pass_but_for_those_named_with_a_reason(monkeypatch):
+    "They know numbers only, so each row of numbers becomes a text"
+    monkeypatch.setattr(gcn, "read", lambda X, y=None, **options: read(as_words(X), y, **options))
+    monkeypatch.setattr(gcn, "as_documents", lambda X: as_documents(as_words(X)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = check_estimator(OfNumbers(), expected_failed_checks=EXPECTED, on_skip=None, on_fail=None)
+    failed = {check["check_name"]: check["exception"] for check in done if check["status"] == "failed"}
+    assert not failed, failed
+    assert {check["check_name"] for check in done if check["status"] == "xfail"} == set(EXPECTED), "one passes: take it off the list"
+    assert sum(check["status"] == "passed" for check in done) >= 40
 
 
 def test_one_row_for_each_text_and_no_text_is_looked_up(model, posts):

@@ -211,7 +211,8 @@ class TopicGCN(Estimator):
     allowed = dict(
         num_topics=Whole(1), doc_topic_threshold=Real(0, 1), topic_topic_threshold=Real(0, 1), top_words=Whole(1),
         embedding_dim=Whole(1), hidden_dim=Whole(1), dropout=Real(0, .99), doc_features=OneOf(FEATURES),
-        inductive=Flag(), graph=Flag(), embedder=Embeds(none=True), embedding_weight=Real(0), max_features=Whole(1), vocab_size=Whole(1),
+        inductive=Flag(), graph=Flag(), embedder=Embeds(none=True), embedding_weight=Real(0), max_features=Whole(1),
+        vocab_size=Whole(1),
         min_df=Whole(1, none=True), lda_passes=Whole(1, none=True), epochs=Whole(1, none=True),
         batch_size=Whole(1, none=True), learning_rate=Real(1e-6, 1, none=True), patience=Whole(1, none=True),
         valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0))
@@ -358,7 +359,8 @@ def read_labels(
 ) -> tuple[np.ndarray, np.ndarray]: # numbers of the documents to use [n], and their class numbers [n], −1 where unknown
     "Number the classes; say what is left out"
     if labels is None:
-        raise ConfigError("the corpus has no labels; give them as y, or name their column with label=…; "
+        why = 'TopicGCN requires y to be passed, but the target y is None'           # scikit-learn's words
+        raise ConfigError(f"the corpus has no labels ({why}); give them as y, or name their column with label=…; "
                           f"it has {', '.join(corpus.column_names)}")
     self.classes_, y = number_labels(labels)
     used = np.arange(len(y)) if not self.inductive else np.flatnonzero(y >= 0)
