@@ -7,13 +7,11 @@ __all__ = ['theta', 'TopicModelOptions', 'topic_rows', 'topic_table', 'load_mode
            'theta_topics', 'write_shares', 'theta_transform', 'check_labels', 'theta_evaluate']
 
 # %% ../../nbs/62_cli.theta.ipynb #7cfb3f19
-import time
 from pathlib import Path
 from typing import Annotated, Any
 from ..core import ConfigError, CorpusError, atomic_path, check_choice, check_number
 from .core import (
-    GO_ON, Answer, Call, CorpusOptions, Options, OutputFlag, OutputFolder, app, check_file, check_model_folder, command,
-    group, partial_folder, room, table)
+    GO_ON, Answer, Call, CorpusOptions, Options, Target, TargetOptions, app, check_file, command, group, room, table)
 from .corpus import VectorFile, read_vectors
 
 # %% ../../nbs/62_cli.theta.ipynb #a38d99f3
@@ -50,48 +48,43 @@ TopicModelOptions = Annotated[Call, Options('theta.topics.TopicModel', {
     'Training': 'hidden_dim learning_rate batch_size epochs kl_start kl_end kl_warmup patience seed'})]
 
 # %% ../../nbs/62_cli.theta.ipynb #e9febcbd
-@command(theta, 'fit', resume=GO_ON, examples=[
-    'textlab theta fit lee --out model',
-    'textlab theta fit posts.csv --text body --label topic --mode supervised --num_topics 30 --out model',
-    'textlab theta fit 20ng --split train --embeddings vectors.npy --num_topics 50 --out model --json'])
+@command(theta, 'fit', resume=GO_ON, examples='''
+    textlab theta fit lee --out model
+    textlab theta fit posts.csv --text body --label topic --mode supervised --num_topics 30 --out model
+    textlab theta fit 20ng --split train --embeddings vectors.npy --num_topics 50 --out model --json
+    ''')
 def theta_fit(
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
-    out: OutputFolder, # folder of the model to be
-    overwrite: OutputFlag = False, # replace a model that is there
-    resume: OutputFlag = True, # go on from the checkpoint of an interrupted run
+    reserve: TargetOptions, # the place of the model
     build: TopicModelOptions, # makes the model
     embeddings: VectorFile = None, # .npy file with one vector per document (new documents will need theirs, too)
     cache_dir: Annotated[Path | None, 'Embeddings'] = None, # keep vectors here, and take them from here
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Find the topics of a corpus and save the model"
-    began = time.perf_counter()
-    check_model_folder(out, overwrite)
-    model = build()
-    corpus = read(source)
-    with partial_folder(out, resume) as partial:
+    place, model = reserve(), build()
+    corpus = read()
+    with place.checkpoints() as partial:
         model.fit(corpus, embeddings=read_vectors(embeddings, corpus), checkpoint_dir=partial,
-                  cache_dir=cache_dir or partial/'embeddings', resume=resume)
-        model.save(out)
-    return fitted(model, out, time.perf_counter() - began)
+                  cache_dir=cache_dir or partial/'embeddings', resume=place.resume)
+        model.save(place.out)
+    return fitted(model, place)
 
 # %% ../../nbs/62_cli.theta.ipynb #db50a0f0
 def fitted(
     model: Any, # a `TopicModel`, just saved
-    out: Path, # where
-    seconds: float, # that it took
+    place: Target, # where
 ) -> Answer:
     "What `theta fit` says at the end"
-    rows, n = topic_rows(model), len(model.theta_)
-    data = dict(out=str(out), documents=n, num_topics=len(rows), vocab_size=len(model.vocabulary_),
-                epochs=len(model.history_.get('epoch', ())), seconds=seconds, metrics=getattr(model, 'metrics_', {}),
-                topics=rows)
-    text = f'''{len(rows)} topics in {n:,} documents, {seconds:.1f} s
+    rows, documents = topic_rows(model), len(model.theta_)
+    data = dict(out=str(place.out), documents=documents, num_topics=len(rows), vocab_size=len(model.vocabulary_),
+                epochs=len(model.history_.get('epoch', ())), seconds=place.seconds,
+                metrics=getattr(model, 'metrics_', {}), topics=rows)
+    text = f"""{len(rows)} topics in {documents:,} documents, {data['seconds']:.1f} s
 
 {topic_table(rows)}
 
-saved as {out}; next: textlab theta topics {out} --topic {rows[0]["topic"]}'''
+saved as {place.out}; next: textlab theta topics {place.out} --topic {rows[0]['topic']}"""
     return Answer(data, text)
 
 # %% ../../nbs/62_cli.theta.ipynb #0af08024
@@ -106,9 +99,11 @@ def one_topic(
     title = f"topic {row['topic']}: {row['documents']:,} documents, {row['share']:.1%}"
     return Answer(row, '\n'.join([title, ' '.join(row['words']), '', *lines]))
 
-@command(theta, 'topics', examples=[
-    'textlab theta topics model', 'textlab theta topics model --topic 3 --num_words 25',
-    'textlab theta topics model --method beta --json'])
+@command(theta, 'topics', examples='''
+    textlab theta topics model
+    textlab theta topics model --topic 3 --num_words 25
+    textlab theta topics model --method beta --json
+    ''')
 def theta_topics(
     model: Path, # folder of a model
     *,
@@ -144,12 +139,12 @@ def write_shares(
         with atomic_path(path) as tmp: pd.concat([first, shares], axis=1).to_csv(tmp, index=False)
 
 # %% ../../nbs/62_cli.theta.ipynb #02b3482f
-@command(theta, 'transform', examples=[
-    'textlab theta transform model new.csv --text body --out theta.npy',
-    'textlab theta transform model lee --out topics.csv'])
+@command(theta, 'transform', examples='''
+    textlab theta transform model new.csv --text body --out theta.npy
+    textlab theta transform model lee --out topics.csv
+    ''')
 def theta_transform(
     model: Path, # folder of a model
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
     out: Path, # .npy: a matrix, documents × topics; .csv: with ids and names
     embeddings: VectorFile = None, # .npy file with one vector per document, made by the model's embedder
@@ -157,7 +152,7 @@ def theta_transform(
 ) -> Answer:
     "Topic shares of new documents"
     check_file(out, '.npy', '.csv')
-    fitted_model, corpus = load_model(model), read(source)
+    fitted_model, corpus = load_model(model), read()
     theta = fitted_model.transform(corpus, embeddings=read_vectors(embeddings, corpus)) # [N, K]
     rows = sorted(topic_rows(fitted_model), key=lambda r: r['topic'])
     write_shares(out, theta, corpus['id'][:], [' '.join(r['words'][:3]) for r in rows])
@@ -185,18 +180,18 @@ def check_labels(
                       f"was fitted on; drop those documents or empty their label{others}")
 
 # %% ../../nbs/62_cli.theta.ipynb #23f608c8
-@command(theta, 'evaluate', examples=[
-    'textlab theta evaluate model test.csv --label topic',
-    'textlab theta evaluate model 20ng --split test --embeddings test.npy --json'])
+@command(theta, 'evaluate', examples='''
+    textlab theta evaluate model test.csv --label topic
+    textlab theta evaluate model 20ng --split test --embeddings test.npy --json
+    ''')
 def theta_evaluate(
     model: Path, # folder of a model
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
     embeddings: VectorFile = None, # .npy file with one vector per document, made by the model's embedder
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Measure a model on documents: coherence, diversity, and agreement with labels where there are any"
-    fitted_model, corpus = load_model(model), read(source)
+    fitted_model, corpus = load_model(model), read()
     check_labels(fitted_model, corpus)
     row = fitted_model.evaluate(corpus, embeddings=read_vectors(embeddings, corpus))
     meaning = room('metrics').MEANING
