@@ -30,6 +30,7 @@ def runs(
 
 def client_for(notebook: nbformat.NotebookNode, folder: Path, private: str, timeout: int) -> NotebookClient:
     "A client whose fresh kernel works in `folder` and talks through files in `private`, not through ports of the machine"
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # another backend would leave figures out
     client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.create_kernel_manager()
     if os.name == "posix": client.km.transport, client.km.ip = "ipc", f"{private}/kernel"

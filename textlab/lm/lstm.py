@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['lstm_step', 'lstm_layer', 'LSTMModel', 'count_parameters', 'WindowLoader', 'CarryState', 'next_token_loss',
-           'train_network', 'document_windows', 'rectangle', 'window_groups', 'document_bits', 'pooled_hidden']
+           'train_network', 'Window', 'document_windows', 'rectangle', 'window_rows', 'window_groups', 'read_windows',
+           'target_bits', 'document_bits', 'pooled_hidden']
 
 # %% ../../nbs/31_lm.lstm.ipynb #ac099444
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 import numpy as np, torch, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.callback.training import GradientClip
@@ -29,7 +32,7 @@ def lstm_step(
     W_h: torch.Tensor, # [4H, H] gates from the past
     b: torch.Tensor, # [4H] both biases together
 ) -> tuple[torch.Tensor, torch.Tensor]: # new h and c, [B, H] each
-    "One step of an LSTM cell"
+    "The states after one step of an LSTM cell"
     i, f, g, o = (x @ W_x.T + h @ W_h.T + b).chunk(4, dim=1)       # (B, 4H) -> 4 × (B, H)
     c = f.sigmoid()*c + i.sigmoid()*g.tanh()
     return o.sigmoid()*c.tanh(), c
@@ -37,9 +40,9 @@ def lstm_step(
 def lstm_layer(
     x: torch.Tensor, # [B, T, E] a window of inputs
     state: tuple[torch.Tensor, torch.Tensor], # h and c before it, [B, H] each
-    weights: Sequence[torch.Tensor], # W_x, W_h, b_x, b_h
+    weights: Sequence[torch.Tensor], # W_x [4H, E], W_h [4H, H], b_x [4H], b_h [4H]
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]: # [B, T, H] and the state after it
-    "A layer: the cell, step after step"
+    "What the layer shows at each step, and its last state"
     W_x, W_h, b_x, b_h = weights
     (h, c), out = state, []
     for t in range(x.shape[1]):
@@ -61,7 +64,8 @@ class LSTMModel(nn.Module):
     ):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
-        self.lstm = nn.LSTM(embedding_dim, hidden_dim, num_layers, batch_first=True, dropout=dropout if num_layers > 1 else 0.)
+        between = dropout if num_layers > 1 else 0. # torch drops between layers
+        self.lstm = nn.LSTM(embedding_dim, hidden_dim, num_layers, batch_first=True, dropout=between)
         self.dropout, self.output = nn.Dropout(dropout), nn.Linear(hidden_dim, vocab_size)
         for name, p in self.lstm.named_parameters():
             if name.startswith('bias_ih'): nn.init.ones_(p.data[hidden_dim:2*hidden_dim])
@@ -71,16 +75,22 @@ class LSTMModel(nn.Module):
         x: torch.Tensor, # [B, T] token numbers
         state: Any = None, # what an earlier call gave; None: the beginning
     ) -> tuple[torch.Tensor, Any]: # [B, T, H] and the state after the window
-        "What the last layer shows at each place"
+        "What the last layer shows at each place, and the state after the last one"
         return self.lstm(self.dropout(self.embedding(x)), state)   # (B, T) -> (B, T, E) -> (B, T, H)
 
-    def forward(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]: # [B, T, V] and the state
-        "Logits of the next token at each place"
+    def forward(
+        self,
+        x: torch.Tensor, # [B, T] token numbers
+        state: Any = None, # what an earlier call gave; None: the beginning
+    ) -> tuple[torch.Tensor, Any]: # [B, T, V] and the state after the window
+        "Logits of the next token at each place, and the state after the last one"
         h, state = self.hidden(x, state)
         return self.output(self.dropout(h)), state                 # (B, T, H) -> (B, T, V)
 
-def count_parameters(model: nn.Module) -> int:
-    "Numbers that training may change"
+def count_parameters(
+    model: nn.Module, # any network
+) -> int:
+    "How many numbers training may change"
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 # %% ../../nbs/31_lm.lstm.ipynb #ae7c2374
@@ -88,15 +98,17 @@ class WindowLoader(DataLoader):
     "Windows of a token stream and the same windows one token later, both [B, T]"
     def __init__(
         self,
-        stream: np.ndarray, # [N] uint16, from `pack`
-        seq_len: int = 128, # T, tokens a window
-        bs: int = 32, # B, windows a batch; fewer where the stream is short
+        stream: np.ndarray, # [S] uint16, from `pack`
+        seq_len: int = 128, # T, tokens per window
+        bs: int = 32, # B, windows per batch; fewer where the stream is short
         carry: bool = True, # row b of a batch continues row b of the batch before?
-        shuffle: bool = False, # begin elsewhere in each epoch (and mix the windows, without `carry`)?
+        shuffle: bool = False, # start at another place in each epoch (and mix the windows, where not `carry`)?
         seed: int = 42, # of the order
         device: 'torch.device | str' = 'cpu', # where the batches go
     ):
-        if len(stream) < seq_len + 1: raise CorpusError(f"a stream of {len(stream):,} tokens holds no window of {seq_len} and its next token; give more text or a smaller seq_len")
+        if len(stream) < seq_len + 1:
+            raise CorpusError(f"a stream of {len(stream):,} tokens holds no window of {seq_len} and its next token; "
+                              "give more text or a smaller seq_len")
         bs = min(bs, (len(stream) - 1)//seq_len)
         self.steps = (len(stream) - 1)//(seq_len*bs)
         super().__init__(dataset=range(self.steps*bs), bs=bs, shuffle=shuffle, device=torch.device(device))
@@ -106,7 +118,7 @@ class WindowLoader(DataLoader):
     def __len__(self) -> int: return self.steps
 
     def places(self) -> np.ndarray: # [steps, B] where each window begins
-        "This epoch's windows: a function of (seed, epoch) alone"
+        "Where this epoch's windows begin: a function of (seed, epoch) alone"
         rng, tiles = np.random.default_rng((self.seed, self.epoch)), np.arange(self.steps*self.bs)
         shift = rng.integers(len(self.stream)) if self.shuffle else 0
         if self.shuffle and not self.carry: tiles = rng.permutation(tiles)
@@ -132,51 +144,65 @@ class CarryState(Callback):
 def next_token_loss(
     logits: torch.Tensor, # [B, T, V]
     targets: torch.Tensor, # [B, T] token numbers
-) -> torch.Tensor: # nats a token
-    "Cross-entropy of the next token"
+) -> torch.Tensor: # [] nats per token
+    "Cross-entropy of the next token, mean over all places"
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())   # (B, T, V) -> (BT, V)
 
 # %% ../../nbs/31_lm.lstm.ipynb #47404275
 def train_network(
     model: nn.Module, # `model(x, state)` gives logits and a state
-    stream: np.ndarray, # [N] uint16, training documents
-    valid: np.ndarray, # [M] uint16, validation documents, to choose the best epoch
+    stream: np.ndarray, # [S] uint16, training documents
+    valid: np.ndarray, # [S_valid] uint16, validation documents, to choose the best epoch
     *,
     epochs: int = 10, # passes over the stream
     learning_rate: float = 3e-3, # at the peak
-    seq_len: int = 128, # tokens a window
-    batch_size: int = 32, # windows a step
+    seq_len: int = 128, # T, tokens per window
+    batch_size: int = 32, # B, windows per step
     schedule: str = 'one_cycle', # see `textlab.train`
     seed: int = 42, # of the windows and the dropout
     device: 'torch.device | str | None' = None, # default: the fastest there is
     folder: Path | str | None = None, # checkpoints go here; None: memory only
     key: str = '', # fingerprint of data and options, guards the resumption
     cbs: Iterable[Callback] = (), # any fastai callbacks
-) -> dict[str, list[float]]: # the history, a list a column
-    "Train by next-token prediction; the model ends with its best weights by validation loss"
-    for name, value in dict(seq_len=seq_len, batch_size=batch_size).items(): check_number(value, name, low=1, integer=True)
+) -> dict[str, list[float]]: # the history: one list per column
+    "The history of training by next-token prediction; the model ends with its best weights by validation loss"
+    check_number(seq_len, 'seq_len', low=1, integer=True)
+    check_number(batch_size, 'batch_size', low=1, integer=True)
     device = default_device() if device is None else torch.device(device)
-    loaders = [WindowLoader(s, seq_len, batch_size, carry=model.carries, shuffle=i == 0, seed=seed, device=device) for i, s in enumerate((stream, valid))]
+    windows = partial(WindowLoader, seq_len=seq_len, bs=batch_size, carry=model.carries, seed=seed, device=device)
+    loaders = DataLoaders(windows(stream, shuffle=True), windows(valid), device=device)
     seed_everything(seed)
-    learn = make_learner(DataLoaders(*loaders, device=device), model.to(device), next_token_loss)
+    learn = make_learner(loaders, model.to(device), next_token_loss)
+    cbs = [CarryState(), Autocast(), GradientClip(1.), *cbs]
     with distributed(learn):
-        return train(learn, epochs, learning_rate, folder=folder, schedule=schedule, key=key, cbs=[CarryState(), Autocast(), GradientClip(1.), *cbs])
+        return train(learn, epochs, learning_rate, folder=folder, schedule=schedule, key=key, cbs=cbs)
 
 # %% ../../nbs/31_lm.lstm.ipynb #d5636141
+class Window(NamedTuple):
+    "A piece of a document that a model reads at once"
+    document: int # row number of the document
+    tokens: np.ndarray # [T+1] at most, int64: the inputs and, one place later, their targets
+    counted: int # how many of its first targets an earlier window has counted
+
+    @property
+    def targets(self) -> np.ndarray: # [T] at most
+        "The targets that are counted here"
+        return self.tokens[1 + self.counted:]
+
 def document_windows(
     documents: Sequence[np.ndarray], # D arrays of token numbers
     eos_id: int, # what stands before and after each
     seq_len: int, # T
-    stride: int, # tokens from a window to the next, at most T
-) -> Iterator[tuple[int, np.ndarray, int]]: # document, up to T+1 tokens, and how many of the first targets were counted before
-    "Cut each document, between two `<eos>`, into windows whose targets cover it"
+    stride: int, # tokens from the start of a window to the start of the next, at most T
+) -> Iterator[Window]: # of the first document, then of the second, and so on
+    "Windows of each document, between two `<eos>`, whose targets cover it"
     for d, ids in enumerate(documents):
         line = np.concatenate([[eos_id], ids, [eos_id]]).astype(np.int64)
         begin, done = 0, 1
         while done < len(line):
-            part = line[begin:begin + seq_len + 1]
-            yield d, part, done - begin - 1
-            done = begin + len(part)
+            tokens = line[begin:begin + seq_len + 1]
+            yield Window(d, tokens, done - begin - 1)
+            done = begin + len(tokens)
             begin += stride
 
 # %% ../../nbs/31_lm.lstm.ipynb #a5570af9
@@ -184,27 +210,59 @@ def rectangle(
     parts: Sequence[np.ndarray], # B arrays
     fill: int, # what stands in the gaps
 ) -> torch.Tensor: # [B, longest] int64
-    "Pad on the right"
+    "The arrays as one tensor, padded on the right"
     out = np.full((len(parts), max(map(len, parts))), fill, dtype=np.int64)
     for row, part in zip(out, parts): row[:len(part)] = part
     return torch.from_numpy(out)
 
-def window_groups(
-    windows: list[tuple[int, np.ndarray, int]], # from `document_windows`
-    batch_size: int, # windows in a batch
-    carries: bool, # must the windows of a document come in order, in one row?
-) -> Iterator[list[list[tuple[int, np.ndarray, int]]]]: # groups of batches; the state begins anew with each group
-    "Batches of windows of about the same length"
+def window_rows(
+    windows: Iterable[Window], # from `document_windows`
+    carries: bool, # must the windows of a document be read in order, with the state carried?
+) -> list[list[Window]]: # windows to be read one after the other; the longest row first
+    "The windows of each document in a row, or each window by itself"
     rows = {}
-    for i, window in enumerate(windows): rows.setdefault(window[0] if carries else i, []).append(window)
-    ordered = sorted(rows.values(), key=lambda row: -sum(len(part) for _, part, _ in row))
+    for i, window in enumerate(windows): rows.setdefault(window.document if carries else i, []).append(window)
+    return sorted(rows.values(), key=lambda row: -sum(len(w.tokens) for w in row))
+
+def window_groups(
+    windows: Iterable[Window], # from `document_windows`
+    batch_size: int, # windows in a batch
+    carries: bool, # must the windows of a document be read in order, with the state carried?
+) -> Iterator[list[list[Window]]]: # groups of batches; the state begins anew with each group
+    "Batches of windows of about the same length"
+    ordered = window_rows(windows, carries)
     for start in range(0, len(ordered), batch_size):
         group = ordered[start:start+batch_size]
-        nothing = (group[0][0][0], np.zeros(1, np.int64), 0)   # for a document that has ended: no target
-        yield [[row[step] if step < len(row) else nothing for row in group] for step in range(len(group[0]))]
+        ended = Window(group[0][0].document, np.zeros(1, np.int64), 0) # stands for a document that has ended: no target
+        yield [list(batch) for batch in zip_longest(*group, fillvalue=ended)]
+
+# %% ../../nbs/31_lm.lstm.ipynb #554ccb34
+@torch.no_grad()
+def read_windows(
+    model: nn.Module, # any language model
+    read: Callable, # `model`, or `model.hidden`
+    groups: Iterable[list[list[Window]]], # from `window_groups`
+    eos_id: int, # fills the gaps
+) -> Iterator[tuple[list[Window], torch.Tensor, torch.Tensor]]: # B windows, tokens [B, T+1], output [B, T, …]
+    "Each batch of windows with what the model made of it"
+    device = next(model.parameters()).device
+    model.eval()
+    for group in groups:
+        state = None
+        for batch in group:
+            tokens = rectangle([w.tokens for w in batch], eos_id).to(device)
+            out, state = read(tokens[:, :-1], state if model.carries else None)
+            yield batch, tokens, out
 
 # %% ../../nbs/31_lm.lstm.ipynb #f66e154a
-@torch.no_grad()
+def target_bits(
+    logits: torch.Tensor, # [B, T, V]
+    targets: torch.Tensor, # [B, T] token numbers
+) -> np.ndarray: # [B, T] float64
+    "Bits that each target costs"
+    nats = F.cross_entropy(logits.transpose(1, 2).float(), targets, reduction='none')   # (B, V, T) -> (B, T)
+    return nats.double().cpu().numpy()/math.log(2)
+
 def document_bits(
     model: nn.Module, # any language model
     documents: Sequence[np.ndarray], # D arrays of token numbers
@@ -213,20 +271,14 @@ def document_bits(
     batch_size: int = 64, # windows at a time
 ) -> np.ndarray: # [D] float64
     "Bits that each document costs, its `<eos>` included"
-    device, bits = next(model.parameters()).device, np.zeros(len(documents))
-    windows = list(document_windows(documents, eos_id, seq_len, seq_len if model.carries else max(1, seq_len//2)))
-    model.eval()
-    for group in progress(list(window_groups(windows, batch_size, model.carries)), 'evaluating', unit='batch'):
-        state = None
-        for batch in group:
-            block = rectangle([part for _, part, _ in batch], eos_id).to(device)
-            logits, state = model(block[:, :-1], state if model.carries else None)
-            cost = F.cross_entropy(logits.transpose(1, 2).float(), block[:, 1:], reduction='none').double().cpu().numpy()/math.log(2)
-            for row, (d, part, skip) in zip(cost, batch): bits[d] += row[skip:len(part) - 1].sum()
+    bits, stride = np.zeros(len(documents)), seq_len if model.carries else max(1, seq_len//2)
+    groups = list(window_groups(document_windows(documents, eos_id, seq_len, stride), batch_size, model.carries))
+    for batch, tokens, logits in read_windows(model, model, progress(groups, 'evaluating', unit='batch'), eos_id):
+        for w, cost in zip(batch, target_bits(logits, tokens[:, 1:])):
+            bits[w.document] += cost[w.counted:len(w.tokens) - 1].sum()
     return bits
 
 # %% ../../nbs/31_lm.lstm.ipynb #ed2e0471
-@torch.no_grad()
 def pooled_hidden(
     model: nn.Module, # any language model
     documents: Sequence[np.ndarray], # D arrays of token numbers
@@ -235,12 +287,11 @@ def pooled_hidden(
     batch_size: int = 64, # windows at a time
 ) -> torch.Tensor: # [D, H] float32 on the CPU
     "Mean of the hidden states over all tokens of each document, `<eos>` before it included"
-    device, windows = next(model.parameters()).device, list(document_windows(documents, eos_id, seq_len, seq_len))
-    model.eval(); sums, count = {}, np.zeros(len(documents))
-    for group in window_groups(windows, batch_size, model.carries):
-        state = None
-        for batch in group:
-            h, state = model.hidden(rectangle([part[:-1] for _, part, _ in batch], eos_id).to(device), state if model.carries else None)
-            for row, (d, part, _) in zip(h.float().cpu(), batch):
-                sums[d] = sums.get(d, 0.) + row[:len(part) - 1].sum(0); count[d] += len(part) - 1
-    return torch.stack([sums[d]/count[d] for d in range(len(documents))]).float()   # D × (H,) -> (D, H)
+    sums, count = {}, np.zeros(len(documents))
+    groups = window_groups(document_windows(documents, eos_id, seq_len, seq_len), batch_size, model.carries)
+    for batch, _, hidden in read_windows(model, model.hidden, groups, eos_id):
+        for w, h in zip(batch, hidden.float().cpu()):
+            inputs = len(w.tokens) - 1
+            sums[w.document] = sums.get(w.document, 0.) + h[:inputs].sum(0)        # (T, H) -> (H,)
+            count[w.document] += inputs
+    return torch.stack([sums[d]/count[d] for d in range(len(documents))]).float()  # D × (H,) -> (D, H)
