@@ -190,7 +190,7 @@ def search_evaluate(
     began, C, R = time.perf_counter(), room('corpus'), room('lm.retrieval')
     asked, passages = C.read_queries(queries), read(corpus)
     asked = C.check_relevant(asked, passages['id'], unknown=unknown, name=queries)
-    model = room('lm.search').as_embedder(search_embedder(embedder))
+    model = room('embed').as_embedder(search_embedder(embedder), device='cpu')
     systems = search_systems(model, passages, read_vectors(embeddings, passages), mix if hybrid else None)
     rows = {name: R.evaluate_search(system, asked, passages['id'][:]) for name, system in systems.items()}
     data = dict(corpus=corpus, passages=len(passages), embedder=model.name,
