@@ -546,14 +546,16 @@ def plot_scatter_labels(
     labels: Sequence[str], # [M] names of the points
     xlabel: str = '', # of the axis
     ylabel: str = '', # of the axis
+    colors: Sequence[str] | None = None, # [M] of the points and names; None: all different
 ) -> Figure: # points with their names beside them
     "A scatter plot whose points have names"
     points = check_embeddings(np.column_stack([np.asarray(x, float), np.asarray(y, float)]), n=len(labels), name='x, y')
     fig, ax = canvas(7, 4.6)
     fig.subplots_adjust(.11, .12, .98, .97)
-    ax.scatter(*points.T, s=42, c=palette(len(points)), lw=0, zorder=3)
+    colors = palette(len(points)) if colors is None else list(colors)
+    ax.scatter(*points.T, s=42, c=colors, lw=0, zorder=3)
     ax.margins(.16); ax.set_xlabel(xlabel); ax.set_ylabel(ylabel); ax.autoscale_view()
-    place_labels(ax, points, [shorten(l, 30) for l in labels], palette(len(points)), avoid=points, first=8)
+    place_labels(ax, points, [shorten(l, 30) for l in labels], colors, avoid=points, first=8)
     return fig
 
 # %% ../nbs/07_plots.ipynb #97171970
