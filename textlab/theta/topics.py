@@ -255,13 +255,13 @@ class TopicModel(Estimator):
 
     def __init__(
         self,
-        num_topics: int | None = None, # K; None: by corpus size, 10-20 below 1,000 documents, 20-50 to 10,000, then 50-100
-        mode: str = 'zero_shot', # 'zero_shot', 'supervised' (labels guide the topics) or 'unsupervised' (ignores labels)
+        num_topics: int | None = None, # K; None: by corpus size: 10-20 below 1,000 documents, 20-50 to 10,000
+        mode: str = 'zero_shot', # 'zero_shot', 'supervised' (labels guide the topics), 'unsupervised' (ignores labels)
         model_size: str = '0.6B', # of Qwen3-Embedding: '0.6B', '4B' or '8B'
         *,
-        embedder: str | Any | None = None, # a name ('minilm'), a folder, or in Python an embedder; None: Qwen3, else MiniLM
+        embedder: str | Any | None = None, # a name ('minilm'), a folder or an embedder; None: Qwen3, else MiniLM
         vocab_size: int = 5000, # V, words at most: the most frequent
-        min_df: int | float | None = None, # documents (or share of them) that a word must be in; None: 1 to 10 by corpus size
+        min_df: int | float | None = None, # documents (or a share) that a word must be in; None: 1 to 10 by corpus size
         hidden_dim: int = 512, # width of the encoder: 256 fast, 512, 768-1024 for complex corpora
         learning_rate: float = 2e-3, # 0.001 careful, 0.002, 0.005 aggressive
         batch_size: int | None = None, # documents per step; None: a fortieth of the corpus, 16 to 256
