@@ -181,7 +181,6 @@ def lm_encoder_train(
 ) -> Answer:
     "Train a document encoder on passages alone, and save it"
     place, model = reserve(), build()
-    model.options()
     passages = read()
     place.train(model, passages)
     data = dict(out=str(place.out), passages=len(passages), words=len(model.terms_.words),

@@ -136,9 +136,7 @@ def search_page(
     check_number(write.given['weight'], 'weight', low=0)
     encoder = train(budget=budget, epochs=epochs, seed=seed) if embedder is None else search_embedder(str(embedder))
     passages = read()
-    if embedder is None:
-        encoder.options()
-        encoder.fit(passages)
+    if embedder is None: encoder.fit(passages)
     size = len(write(encoder, passages, path=out).encode())
     data = dict(out=str(out), passages=len(passages), parameters=encoder.num_parameters, bytes=size,
                 seconds=time.perf_counter() - began)
