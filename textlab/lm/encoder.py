@@ -460,6 +460,7 @@ def encode_queries(
     "Vectors of questions: there is one encoder for both"
     return self.encode(texts)
 
+# %% ../../nbs/34_lm.encoder.ipynb #a1801a79
 @patch
 def transform(
     self: DocumentEncoder,
