@@ -26,9 +26,10 @@ def listed(
 Systems = Annotated[str | None, 'Systems']
 ResultFile = Annotated[Path, 'Output']
 
-@command(bench, 'topics', resume=AGAIN, examples=[
-    'textlab bench topics --corpus 20ng --num_topics 50 --seeds 3 --out runs.jsonl',
-    'textlab bench topics --corpus lee --num_topics 10 --seeds 1 --systems "THETA,NMF,LDA" --json'])
+@command(bench, 'topics', resume=AGAIN, examples='''
+    textlab bench topics --corpus 20ng --num_topics 50 --seeds 3 --out runs.jsonl
+    textlab bench topics --corpus lee --num_topics 10 --seeds 1 --systems "THETA,NMF,LDA" --json
+    ''')
 def bench_topics(
     *,
     corpus: str = '20ng', # with the columns split and label
@@ -46,9 +47,10 @@ def bench_topics(
     return Answer(data, peers.topic_table(runs).to_string())
 
 # %% ../../nbs/68_cli.bench.ipynb #581d28bc
-@command(bench, 'classification', resume=AGAIN, examples=[
-    'textlab bench classification --corpora r8,mr,20ng --seeds 3 --out runs.jsonl',
-    'textlab bench classification --corpora newsgroups-mini --seeds 1 --systems "TopicGCN on words,wide MLP on words"'])
+@command(bench, 'classification', resume=AGAIN, examples='''
+    textlab bench classification --corpora r8,mr,20ng --seeds 3 --out runs.jsonl
+    textlab bench classification --corpora newsgroups-mini --seeds 1 --systems "TopicGCN on words,wide MLP on words"
+    ''')
 def bench_classification(
     *,
     corpora: str = 'r8,mr,20ng', # names separated by commas, with the columns split and label
@@ -64,9 +66,10 @@ def bench_classification(
     return Answer(dict(corpora=each, seeds=seeds, runs=runs.to_dict('records')), tables)
 
 # %% ../../nbs/68_cli.bench.ipynb #de070a0a
-@command(bench, 'retrieval', resume=AGAIN, examples=[
-    'textlab bench retrieval --sets nq,squad,cranfield --seeds 3 --out runs.jsonl',
-    'textlab bench retrieval --sets wiki-mini --seeds 1 --systems "BM25,ours,BM25 + ours,MiniLM"'])
+@command(bench, 'retrieval', resume=AGAIN, examples='''
+    textlab bench retrieval --sets nq,squad,cranfield --seeds 3 --out runs.jsonl
+    textlab bench retrieval --sets wiki-mini --seeds 1 --systems "BM25,ours,BM25 + ours,MiniLM"
+    ''')
 def bench_retrieval(
     *,
     sets: str = 'nq,squad,cranfield', # names separated by commas; wiki-mini needs no data
@@ -83,7 +86,10 @@ def bench_retrieval(
     return Answer(dict(sets=names, seeds=seeds, runs=runs.to_dict('records')), '\n\n'.join(tables))
 
 # %% ../../nbs/68_cli.bench.ipynb #f3937a90
-@command(app, 'demo', panel='First steps', examples=['textlab demo', 'textlab demo --out my_report'])
+@command(app, 'demo', panel='First steps', examples='''
+    textlab demo
+    textlab demo --out my_report
+    ''')
 def demo(
     *,
     out: Path = Path('report'), # folder for the report; index.html in it is replaced
