@@ -178,6 +178,7 @@ def embedder_of(
                              "ask with the former, or build the index again")
     return model
 
+# %% ../../nbs/35_lm.search.ipynb #30abc6a8
 @patch(cls_method=True)
 def load(
     cls: SearchIndex,
