@@ -559,7 +559,7 @@ def graph_html(
     check_about(graph, topic_words, documents=documents, titles=titles)
     top_docs = check_number(top_docs, 'top_docs', low=0, integer=True)
     cards = topic_cards(graph, topic_words, documents, titles, labels, top_docs)
-    data, style, script = graph_data(graph, cards, labels, seed), asset('topicgcn/graph.css'), asset('topicgcn/graph.js')
-    page = document(title, GRAPH_BODY.format(title=esc(title)), style, script, data, sealed=True)
+    page = document(title, GRAPH_BODY.format(title=esc(title)), asset('topicgcn/graph.css'), asset('topicgcn/graph.js'),
+                    graph_data(graph, cards, labels, seed), sealed=True)
     if path is not None: atomic_write_text(path, page)
     return page
