@@ -16,6 +16,7 @@ import itertools
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp
+from fastcore.meta import delegates
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (adjusted_mutual_info_score, normalized_mutual_info_score, pairwise_distances,
@@ -514,24 +515,24 @@ def trustworthiness(
     "Does the map put only true neighbours side by side?"
     return rank_agreement(*check_spaces(X, Y, k), k, (metric, 'euclidean'), sample, seed)
 
+@delegates(trustworthiness)
 def continuity(
     X: np.ndarray, # [N, E] the points in their space
     Y: np.ndarray, # [N, 2] the same points on the map
-    k: int = 15, # neighbours; UMAP's default
-    metric: str = 'euclidean', # in the space; 'cosine' is the same for vectors of unit length
-    sample: int | None = 2000, # points looked at (against all); None: every one
-    seed: int = 42, # of the sample
+    k: int = 15, # neighbours
+    metric: str = 'euclidean', # in the space
+    **options, # `sample` and `seed`, as in `trustworthiness`
 ) -> float: # in [0, 1]; 1: every neighbour in the space is one on the map
     "Does the map keep true neighbours together? `trustworthiness` with map and space exchanged"
-    return rank_agreement(*check_spaces(X, Y, k)[::-1], k, ('euclidean', metric), sample, seed)
+    return rank_agreement(*check_spaces(X, Y, k)[::-1], k, ('euclidean', metric), **options)
 
 def rank_agreement(
     X: np.ndarray, # [N, E] points whose ranks are counted
     Y: np.ndarray, # [N, F] the same points, whose neighbours are asked about
     k: int, # neighbours
     metrics: Sequence[str], # of X and of Y, as scikit-learn names them
-    sample: int | None, # points looked at; None: every one
-    seed: int, # of the sample
+    sample: int | None = 2000, # points looked at; None: every one
+    seed: int = 42, # of the sample
 ) -> float: # in [0, 1]
     "One minus the normalised excess rank in X of the k nearest neighbours in Y"
     excess, rows = 0., 0
