@@ -521,10 +521,10 @@ def continuity(
     Y: np.ndarray, # [N, 2] the same points on the map
     k: int = 15, # neighbours
     metric: str = 'euclidean', # in the space
-    **options, # `sample` and `seed`, as in `trustworthiness`
+    **kwargs, # `sample` and `seed`, as in `trustworthiness`
 ) -> float: # in [0, 1]; 1: every neighbour in the space is one on the map
     "Does the map keep true neighbours together? `trustworthiness` with map and space exchanged"
-    return rank_agreement(*check_spaces(X, Y, k)[::-1], k, ('euclidean', metric), **options)
+    return rank_agreement(*check_spaces(X, Y, k)[::-1], k, ('euclidean', metric), **kwargs)
 
 def rank_agreement(
     X: np.ndarray, # [N, E] points whose ranks are counted
