@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 import numpy as np, pandas as pd, scipy.cluster.hierarchy as sch, scipy.sparse as sp, torch
+import plotly.graph_objects
 from datasets import Dataset
 from fastcore.basics import patch, store_attr
 from matplotlib.figure import Figure
