@@ -21,7 +21,7 @@ from ..core import check_choice, log
 from ..corpus import load_corpus
 from ..embed import load_embedder
 from ..lm.encoder import DocumentEncoder, test_set, tuning_set
-from ..lm.lstm import count_parameters
+from ..layers import count_parameters
 from ..lm.retrieval import BM25, MEASURES, Dense, Hybrid, PooledTokens, Whitened, each_question, known_items, rank_rows, summarise_search, zscore
 from .lm import bench_language_model, language_model_table
 from ..lm.transformer import LanguageModel

@@ -91,7 +91,7 @@ def lm_train(
     model.options()
     texts, held_out = read(source), None if valid is None else read(valid, split=None, limit=None)
     with partial_folder(out, resume) as partial:
-        model.fit(texts, held_out, checkpoint_dir=partial, tokenizer=tokens)
+        model.fit(texts, valid=held_out, checkpoint_dir=partial, tokenizer=tokens)
         model.save(out)
         keep_checkpoints(partial, out)
     return lm_trained(model, out, len(texts), time.perf_counter() - began)
