@@ -154,6 +154,7 @@ def test_snippets_are_cut_alike():
     @given(st.text("aab b.ß ", max_size=120), st.text("ab ", max_size=6), st.integers(1, 60))
     def draw(text, query, width): found.append([text, query, width])
     draw()
+    found += [["ab aab b", "ab aab b", 2]]  # a word longer than the window, between two that are not
     found += [["sea moon "*120_000 + "radium sea sea", "sea radium", 40], ["sea"*300_000, "sea", 40]]
     got = in_node(TERMS_JS + SNIPPET_JS, "given.map(g => snippet(...g))", found)
     assert got == [snippet(*g) for g in found]

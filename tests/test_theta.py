@@ -1,13 +1,18 @@
-"""THETA where a page cannot go: killed processes, two processes, a new process, a disk that is full."""
+"""THETA where a page cannot go: killed processes, two processes, a full disk, all forms of texts, scikit-learn."""
 import json, os, signal, subprocess, sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 
 from textlab.artifacts import load_artifact
-from textlab.core import ArtifactError, TextlabError, TrainingError
+from textlab.core import ArtifactError, ConfigError, EmbeddingError, TextlabError, TrainingError
 from textlab.corpus import load_corpus
 from textlab.theta import TopicModel
 
@@ -170,3 +175,105 @@ def test_labels_missing_in_part_are_no_class(news, vectors):
     assert list(model.classes_) == ['sport', 'world']
     with pytest.raises(TextlabError, match='at least two classes'):
         model.fit(news.add_column('label', ['sport']*300), embeddings=X)
+
+
+class Shape:
+    "An embedder that sees how long a text is, and which letters it holds"
+    def encode(self, texts): return [[len(t), *(t.lower().count(c) for c in 'abcdefghijklmnopqrst')] for t in texts]
+
+
+QUICK = dict(num_topics=4, epochs=1, min_df=1, seed=0)
+
+
+@pytest.fixture(scope='module')
+def stories(news): return news['text'][:60]
+
+
+def test_every_form_of_texts_gives_the_same_topics(stories, vectors, tmp_path):
+    X, table = np.load(vectors)[:60], pd.DataFrame({'body': stories, 'section': ['a', 'b']*30})
+    table.to_csv(tmp_path/'news.csv', index=False)
+    expected = TopicModel(**QUICK).fit(stories, embeddings=X).theta_
+    series = pd.Series(stories, index=range(7, 67))
+    for form in (np.array(stories), np.array(stories, dtype=object), series, tuple(stories)):
+        assert np.array_equal(TopicModel(**QUICK).fit(form, embeddings=X).theta_, expected)
+    for form in (table, str(tmp_path/'news.csv'), tmp_path/'news.csv'):
+        model = TopicModel(**QUICK).fit(form, 'section', X, text='body')
+        assert np.array_equal(model.theta_, expected) and list(model.documents_['label'][:2]) == ['a', 'b']
+    read = TopicModel(**QUICK).fit(stories, embeddings=X)
+    for form in (np.array(stories), series, tuple(stories)):
+        assert np.array_equal(read.transform(form, X), read.transform(stories, X))
+    assert np.array_equal(read.transform(table, X, text='body'), read.transform(stories, X))
+    with pytest.raises(TextlabError, match="no column 'text'"):
+        TopicModel(**QUICK).fit(tmp_path/'news.csv', embeddings=X)
+    with pytest.raises(ConfigError, match='embeddings='):
+        TopicModel(**QUICK).fit(stories, X)
+
+
+@pytest.mark.parametrize('labels', [['b', 'a'], [7, 3], [True, False]], ids=['words', 'numbers', 'truth values'])
+def test_labels_keep_their_type(stories, vectors, tmp_path, labels):
+    X, y = np.load(vectors)[:60], np.array(labels*30)
+    model = TopicModel(**QUICK, mode='supervised').fit(stories, y, X)
+    assert model.classes_.dtype == y.dtype and model.classes_.tolist() == sorted(labels)
+    model.save(tmp_path/'model')
+    again = TopicModel.load(tmp_path/'model')
+    assert again.classes_.dtype == y.dtype and again.classes_.tolist() == sorted(labels)
+    assert np.array_equal(again.transform(stories, X), model.transform(stories, X))
+
+
+def test_more_documents_keep_the_classes(stories, vectors):
+    X, y = np.load(vectors)[:60], ['c', 'a', 'b']*20
+    model = TopicModel(**QUICK, mode='supervised').fit(stories, y, X)
+    model.partial_fit(stories[:20], ['c', '']*10, X[:20], epochs=1)   # one class of the three, and holes
+    assert model.classes_.tolist() == ['a', 'b', 'c'] and len(model.theta_) == 80
+    with pytest.raises(ConfigError, match='the label z is none of those'):
+        model.partial_fit(stories[:20], ['a', 'z']*10, X[:20])
+
+
+def test_empty_texts_keep_their_row(stories, vectors):
+    X, texts = np.load(vectors)[:60], [*stories[:50], *['']*10]
+    model = TopicModel(**QUICK)
+    theta = model.fit_transform(texts, None, X)
+    assert theta.shape == (60, 4) and np.isfinite(theta).all()
+    assert np.allclose(model.transform(texts, X), theta, atol=1e-6)
+
+
+def test_a_scikit_learn_pipeline_of_topics(stories):
+    y = np.arange(60) % 2
+    pipeline = make_pipeline(TopicModel(**QUICK, embedder=Shape()), LogisticRegression())
+    assert pipeline.fit(stories, y).predict(stories[:3]).dtype == y.dtype
+    assert len(cross_val_score(pipeline, stories, y, cv=2, error_score='raise')) == 2
+    assert list(pipeline[:1].get_feature_names_out()) == pipeline[0].topic_names()
+    again = clone(pipeline[0])
+    assert not hasattr(again, 'theta_') and again.get_params().keys() == pipeline[0].get_params().keys()
+
+
+def test_a_scikit_learn_search_over_options(stories, vectors):
+    def certainty(model, X, y=None): return float(model.transform(X).max(axis=1).mean())
+    def size(model, X, y=None): return model.theta_.shape[1]
+    options = {'num_topics': [3, 5], 'alpha': [.1, 1.]}
+    own = TopicModel(**QUICK, embedder=Shape())
+    found = GridSearchCV(own, options, scoring=certainty, cv=2, error_score='raise').fit(stories)
+    assert found.best_estimator_.theta_.shape == (60, found.best_params_['num_topics'])
+    search = GridSearchCV(TopicModel(**QUICK), options, scoring=size, cv=2, error_score='raise')
+    search.fit(stories, embeddings=np.load(vectors)[:60])   # cut along with the texts
+    assert search.best_params_['num_topics'] == 5
+
+
+def test_an_embedder_that_is_an_object_is_given_again(stories, tmp_path):
+    model = TopicModel(**QUICK, embedder=Shape()).fit(stories)
+    model.save(tmp_path/'model')
+    again = TopicModel.load(tmp_path/'model')
+    with pytest.raises(EmbeddingError): again.transform(stories)
+    again.set_params(embedder=Shape())
+    assert np.array_equal(again.transform(stories), model.transform(stories))
+
+
+def test_a_model_of_an_older_version_loads(stories, vectors):
+    X = np.load(vectors)[:60]
+    model = TopicModel(**QUICK, mode='supervised').fit(stories, ['a', 'b']*30, X)
+    state = model.to_state()
+    state.config['fitted']['classes'] = ['a', 'b']       # a list of names, where there is now a type, too
+    state.config['arguments'].pop('exclusivity')          # and an option fewer
+    again = TopicModel.from_state(state)
+    assert again.classes_.tolist() == ['a', 'b']
+    assert np.array_equal(again.transform(stories, X), model.transform(stories, X))

@@ -86,7 +86,7 @@ def topics(
     train, test = part(corpus, vectors, ~held_out), part(corpus, vectors, held_out)
     log(f'fitting topics to {len(train[0]):,} of them')
     began = time.perf_counter()
-    model = TopicModel(num_topics, embedder='minilm', seed=seed).fit(*train)
+    model = TopicModel(num_topics, embedder='minilm', seed=seed).fit(train[0], embeddings=train[1])
     seconds = time.perf_counter() - began
     log('measuring')
     return model, train, compare(model, train, test), seconds

@@ -31,7 +31,8 @@ class System:
     packages: tuple[str, ...] = () # modules that it needs beyond textlab's own
     random: bool = True           # does a seed change it?
     load: Callable | None = None  # imports the packages in a way of its own
-    extra: str = 'bench'          # the extra of textlab that brings them
+    reads: tuple[str, ...] = ()   # fields of the task that not every system reads, such as vectors
+    extra: str = 'bench'          # the extra of textlab that brings the packages
 
     def __call__(self, *args, **kwargs) -> Any: # the answer
         "What `fit` returns"
@@ -56,10 +57,11 @@ class Systems(dict[str, System]):
         *packages: str, # modules that it needs beyond textlab's own
         random: bool = True, # does a seed change it?
         load: Callable | None = None, # imports the packages, where that takes more than their names
+        reads: Sequence[str] = (), # fields of the task that not every system reads
     ) -> Callable: # decorator
         "Enter a function under `name`; the function itself stays as it is"
         def enter(f):
-            self[name] = System(f, packages, random, load)
+            self[name] = System(f, packages, random, load, tuple(reads))
             return f
         return enter
 
@@ -322,8 +324,9 @@ def apart(
 def run_name(
     run: dict, # its fields
 ) -> str: # such as 'r8, NMF, seed 0'
-    "A run as messages name it: texts as they are, numbers after the name of their field"
-    return ', '.join(str(v) if isinstance(v, str) else f"{k.replace('_', ' ')} {v}" for k, v in run.items())
+    "A run as messages name it: texts as they are, numbers after the name of their field, no shares of 0."
+    said = {k: v for k, v in run.items() if not (isinstance(v, float) and v == 0)}
+    return ', '.join(v if isinstance(v, str) else f"{k.replace('_', ' ')} {v}" for k, v in said.items())
 
 def shared(
     runs: Sequence[dict], # fields of each run
@@ -410,7 +413,7 @@ class Column:
         groups: dict[str, pd.DataFrame], # the runs of each system
     ) -> set[str]: # the best at the digits shown; several where they are equal
         "Whose cell is bold"
-        if self.best is None: return set()
+        if self.best is None or len(groups) < 2: return set()
         means = {name: round(self.scale*runs[self.measure].mean(), self.digits) for name, runs in groups.items()}
         known = [m for m in means.values() if not pd.isna(m)]
         top = (max if self.best == 'max' else min)(known, default=None)
@@ -452,13 +455,14 @@ class Table:
 # %% ../../nbs/70_bench.core.ipynb #98a5fb9e
 def summarise(
     runs: pd.DataFrame, # one row per run
-    columns: Sequence[Column | str], # what to show; a bare name is a `Column` with the defaults
+    columns: Sequence[Column | str] | None = None, # what to show, names or `Column`s; None: all numbers
     by: str = 'system', # what makes a row of the table
     sort: str | None = None, # measure to sort by, the largest first; None: the order of the runs
     quoted: dict[str, dict[str, float]] | None = None, # rows measured elsewhere, never bold: name -> measure -> value
 ) -> Table: # one row per system, with the number of runs
     "The table that a paper would print: means and standard deviations over seeds, the best in bold"
     if not len(runs): raise TextlabError('there are no results to summarise: run the benchmark first')
+    if columns is None: columns = [Column(c, best=None) for c in runs.select_dtypes('number') if c != 'seed']
     columns = [Column(c) if isinstance(c, str) else c for c in columns]
     columns = [c for c in columns if c.measure in runs]                # a measure that no run has gets no column
     groups = dict(list(runs.groupby(by, sort=False)))

@@ -104,7 +104,7 @@ def lm_trained(
     seconds: float, # that it took
 ) -> Answer:
     "What `lm train` says at the end"
-    history, count = model.history_, room('lm.lstm').count_parameters(model.fitted)
+    history, count = model.history_, room('layers').count_parameters(model.fitted)
     losses = zip(history['epoch'], history['train_loss'], history['valid_loss'])
     rows = [(epoch, train, valid, math.exp(valid)) for epoch, train, valid in losses]
     epoch, _, loss, perplexity = min(rows, key=lambda r: r[2])

@@ -21,7 +21,6 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from torch import nn
 from ..core import CorpusError, check_number, default_device, progress, seed_everything
-from ..layers import count_parameters
 from ..train import Autocast, distributed, make_learner, train
 
 # %% ../../nbs/31_lm.lstm.ipynb #4bc88a76

@@ -107,7 +107,7 @@ def compare(
     untrained = TopicModel(model.theta_.shape[1], seed=model.seed, warm_start=False, epochs=1, learning_rate=1e-6)
     return {'THETA': theta_row(model, train[0], test),
             'KMeans + c-TF-IDF': kmeans_row(train, test, model, model.seed),
-            'untrained': theta_row(untrained.fit(*train), train[0], test)}
+            'untrained': theta_row(untrained.fit(train[0], embeddings=train[1]), train[0], test)}
 
 # %% ../../nbs/12_theta.chapter.ipynb #0069680b
 def topic_centres(

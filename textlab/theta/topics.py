@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['HALF', 'LEARNED', 'MODES', 'METHODS', 'ARRAYS', 'DocumentFeatures', 'half', 'cluster_centres', 'tied_mixture',
            'FirstTopics', 'first_topics', 'spread_logits', 'log_odds', 'at_home', 'guess_num_topics', 'TopicModel',
-           'as_corpus', 'known_rows', 'no_minus_one', 'encoder_and_words', 'Plan', 'best_epoch', 'Tables', 'indicators',
+           'known_rows', 'no_minus_one', 'encoder_and_words', 'Plan', 'best_epoch', 'Tables', 'indicators',
            'typical_documents', 'heaviest', 'new_numbers', 'plain_columns', 'with_prefix']
 
 # %% ../../nbs/11_theta.topics.ipynb #a0fb5e7e
-import inspect, math, shutil, warnings
+import math, shutil, warnings
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -22,11 +22,12 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.mixture import GaussianMixture
 from ..artifacts import Artifact, State, save_checkpoint
-from ..core import (ConfigError, CorpusError, EmbeddingError, TextlabError, check_choice, check_embeddings,
-                          check_number, fingerprint, log, seed_everything, threads)
-from ..corpus import load_corpus
-from ..embed import MODEL_SIZES, embed, load_embedder
-from ..metrics import evaluate_topics, has_label
+from ..core import (ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings, check_number,
+                          fingerprint, log, seed_everything, threads)
+from ..embed import MODEL_SIZES, Embedder, as_embedder
+from ..estimator import (Embeds, Estimator, Flag, OneOf, Real, Share, Whole, as_documents, classes_from_json,
+                               classes_to_json, number_labels, read)
+from ..metrics import evaluate_topics
 from ..plots import (map_2d, plot_hierarchy, plot_history, plot_map, plot_over, plot_similarity, plot_topic_map,
                            plot_topic_words)
 from .model import DECODERS, ELBO, LATENTS, PRIORS, THETA
@@ -136,12 +137,12 @@ def to_arrays(self: DocumentFeatures) -> dict[str, np.ndarray]: # idf [V], proje
 @patch
 def take_arrays(
     self: DocumentFeatures,
-    arrays: dict[str, np.ndarray], # what `to_arrays` gave
+    arrays: dict[str, np.ndarray | torch.Tensor], # what `to_arrays` gave, or tensors of it
     mean_length: float | None, # words of an average training document
 ) -> DocumentFeatures: # itself
     "These features, as they were when they were saved"
     self.mean_length = mean_length
-    for name, a in arrays.items(): setattr(self, name, a.astype(np.float32))
+    for name, a in arrays.items(): setattr(self, name, np.asarray(a, dtype=np.float32))
     return self
 
 # %% ../../nbs/11_theta.topics.ipynb #5732818d
@@ -238,16 +239,27 @@ def guess_num_topics(
 # %% ../../nbs/11_theta.topics.ipynb #d6ab7418
 MODES = ('zero_shot', 'supervised', 'unsupervised')
 
-class TopicModel(Artifact):
+class TopicModel(Estimator):
     "THETA as an estimator: texts in, topics out"
     artifact_class = 'textlab.theta.topics.TopicModel' # also where the class is defined in a notebook
+    fitted_by = 'theta_'
+    allowed = dict(
+        num_topics=Whole(2, none=True), mode=OneOf(MODES), model_size=OneOf(MODEL_SIZES), embedder=Embeds(none=True),
+        vocab_size=Whole(1, none=True), min_df=Share(none=True), hidden_dim=Whole(1), learning_rate=Real(1e-6, 1),
+        batch_size=Whole(2, none=True), epochs=Whole(1, none=True),
+        kl_start=Real(0), kl_end=Real(0), kl_warmup=Real(0, none=True), patience=Whole(1, none=True),
+        decoder=OneOf(DECODERS), latent=OneOf(LATENTS), prior=OneOf(PRIORS), alpha=Real(1e-4), warm_start=Flag(),
+        align_weight=Real(0), label_weight=Real(0), beta_decay=Real(0),
+        word_features=Whole(0), neighbours=Whole(0, none=True), word_dim=Whole(0), exclusivity=Real(0),
+        valid_share=Real(0, .5), seed=Whole(0, 2**32 - 1))
+
     def __init__(
         self,
         num_topics: int | None = None, # K; None: by the size of the corpus
         mode: str = 'zero_shot', # 'zero_shot', 'supervised' (uses labels) or 'unsupervised' (ignores them)
         model_size: str = '0.6B', # of Qwen3-Embedding: '0.6B', '4B' or '8B'
         *,
-        embedder: str | None = None, # name for `load_embedder`; None: Qwen3-Embedding, else MiniLM
+        embedder: str | Any | None = None, # name or folder of one, or an object with `encode`; None: Qwen3, else MiniLM
         vocab_size: int = 5000, # V, at most
         min_df: int | float | None = None, # least documents of a word; None: 1 to 10 by the size of the corpus
         hidden_dim: int = 512, # of the encoder: 256 fast, 512 default, 768-1024 for complex corpora
@@ -278,23 +290,10 @@ class TopicModel(Artifact):
 
 # %% ../../nbs/11_theta.topics.ipynb #0fc9d47c
 @patch
-def check_arguments(self: TopicModel) -> None:
-    "Raise a `ConfigError` for an option outside of its range"
-    choices = dict(mode=MODES, model_size=MODEL_SIZES, decoder=DECODERS, latent=LATENTS, prior=PRIORS)
-    for name, allowed in choices.items(): check_choice(getattr(self, name), allowed, name)
-    for name in ('num_topics', 'vocab_size', 'hidden_dim', 'batch_size', 'epochs', 'patience'):
-        low = 2 if name in ('num_topics', 'batch_size') else 1
-        if getattr(self, name) is not None: check_number(getattr(self, name), name, low=low, integer=True)
-    weights = ('kl_start', 'kl_end', 'align_weight', 'label_weight', 'beta_decay', 'exclusivity', 'word_features', 'word_dim')
-    for name in weights: check_number(getattr(self, name), name, low=0)
-    check_number(self.learning_rate, 'learning_rate', low=1e-6, high=1)
-    check_number(self.alpha, 'alpha', low=1e-4)
-    check_number(self.valid_share, 'valid_share', low=0, high=.5)
-
-@patch
-def arguments(self: TopicModel) -> dict[str, Any]:
-    "Constructor arguments by name"
-    return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+def check_together(self: TopicModel) -> None:
+    "Raise a `ConfigError` for a decoder that cannot work with the latent space"
+    if self.latent == 'gaussian' and self.decoder == 'mixture':
+        raise ConfigError("decoder='mixture' needs shares that sum to one: use latent='softmax', or decoder='product'")
 
 @patch
 def __repr__(self: TopicModel) -> str:
@@ -303,44 +302,17 @@ def __repr__(self: TopicModel) -> str:
     return f'TopicModel({fitted}, mode={self.mode!r})'
 
 # %% ../../nbs/11_theta.topics.ipynb #f34b334f
-def as_corpus(source: Any) -> Dataset:
-    "A `Dataset` with `id` and `text`, from anything `load_corpus` reads"
-    if isinstance(source, Dataset) and {'id', 'text'} <= set(source.column_names): return source
-    return load_corpus(source)
-
 @patch
-def embeddings_of(
-    self: TopicModel,
-    corpus: Dataset, # N documents
-    embeddings: np.ndarray | None, # [N, E] given, or None
-    cache_dir: str | Path | None = None, # where vectors are cached
-) -> np.ndarray: # [N, E] float32
-    "Check the given vectors, or make them with the model's embedder"
-    dim = getattr(self, 'embedding_dim_', None)
-    if embeddings is not None:
-        if dim is None: self.embedder_ = self.embedder
-        return check_embeddings(embeddings, n=len(corpus), dim=dim)
-    if dim is not None and self.embedder_ is None:
-        raise EmbeddingError(f"this model was fitted on given embeddings (width {dim}); give those of the new documents, from the same embedder")
-    model = self.find_embedder()
-    self.embedder_ = model.name
-    return check_embeddings(embed(corpus, model, cache_dir=cache_dir), n=len(corpus), dim=dim)
-
-@patch
-def find_embedder(self: TopicModel):
+def find_embedder(self: TopicModel) -> Embedder:
     "The embedder asked for; by default Qwen3-Embedding of this size, or MiniLM where its weights cannot be had"
-    if not hasattr(self, 'embedder_model'): self.embedder_model = self.load_embedder()
-    return self.embedder_model
-
-@patch
-def load_embedder(self: TopicModel):
-    "Load the embedder"
-    if name := getattr(self, 'embedder_', None) or self.embedder: return load_embedder(name)
-    try: return load_embedder(self.model_size)
+    named = self.embedder is not None or getattr(self, 'embedder_', None) is not None
+    if named or hasattr(self, 'embedder_model'): return Estimator.find_embedder(self)
+    try: self.embedder_model = as_embedder(self.model_size)
     except EmbeddingError:
-        log(f"note: Qwen3-Embedding-{self.model_size} is not on this machine and cannot be downloaded; using the built-in MiniLM "
-            "(embedder='minilm' says so without this note)")
-        return load_embedder('minilm')
+        log(f"note: Qwen3-Embedding-{self.model_size} is not on this machine and cannot be downloaded; "
+            "using the built-in MiniLM (embedder='minilm' says so without this note)")
+        self.embedder_model = as_embedder('minilm')
+    return self.embedder_model
 
 # %% ../../nbs/11_theta.topics.ipynb #a3283d32
 def known_rows(
@@ -376,36 +348,54 @@ def count_words(
     if len(rows) < n:
         log(f"note: {n - len(rows):,} of {n:,} documents hold no word of the vocabulary and are left out of training")
     if len(rows) <= self.num_topics_:
-        raise CorpusError(f"only {len(rows)} of {n} documents hold a word of the vocabulary, too few for {self.num_topics_} "
-                          "topics; lower min_df, or raise vocab_size")
+        raise CorpusError(f"only {len(rows)} of {n} documents hold a word of the vocabulary, too few for "
+                          f"{self.num_topics_} topics; lower min_df, or raise vocab_size")
     return counts, rows
 
 # %% ../../nbs/11_theta.topics.ipynb #097f1dda
-def no_minus_one(labels: Sequence[str]) -> list[str]:
-    "Labels with '-1', many tables' way to say that there is none, as the empty string"
-    return ['' if label == '-1' else str(label) for label in labels]
+def no_minus_one(
+    labels: Sequence, # N labels
+) -> np.ndarray: # [N] the same, with '' in the place of '-1'
+    "Labels with '-1', which in many tables says that there is none, as the empty string"
+    labels = np.asarray(labels)
+    return np.where(labels == '-1', '', labels) if labels.dtype.kind in 'UO' else labels
+
+@patch
+def find_classes(
+    self: TopicModel,
+    labels: np.ndarray | None, # [N] of any type; '', -1 or None where there is none
+) -> np.ndarray: # [C] classes in scikit-learn's order; none but in mode 'supervised'
+    "The classes to learn; raises a `ConfigError` in mode 'supervised' where there are fewer than two"
+    if self.mode != 'supervised': return np.array([], dtype=str)
+    if labels is None:
+        raise ConfigError("the mode supervised needs labels: pass them beside the texts, or name the column that holds "
+                          "them as label; or use the mode zero_shot")
+    classes, _ = number_labels(no_minus_one(labels))
+    if len(classes) > 1: return classes
+    raise ConfigError(f"mode='supervised' needs at least two classes, the corpus has {len(classes)}; "
+                      "use mode='zero_shot'")
 
 @patch
 def label_numbers(
     self: TopicModel,
-    corpus: Dataset, # N documents, perhaps with a column `label`
-) -> np.ndarray: # [N] int64 class numbers, -1 where there is none
-    "Classes as numbers, in mode 'supervised' only"
-    self.classes_ = []
-    if self.mode != 'supervised': return np.full(len(corpus), -1)
-    if 'label' not in corpus.column_names: raise ConfigError("the mode supervised needs labels: name the column that holds them as label, or use the mode zero_shot")
-    labels = no_minus_one(corpus['label'])
-    known = has_label(labels)
-    self.classes_ = sorted({label for label, k in zip(labels, known) if k})
-    if len(self.classes_) < 2: raise ConfigError(f"mode='supervised' needs at least two classes, the corpus has {len(self.classes_)}; use mode='zero_shot'")
-    numbers = {label: i for i, label in enumerate(self.classes_)}
-    return np.array([numbers[label] if k else -1 for label, k in zip(labels, known)])
+    labels: np.ndarray | None, # [N] of any type; '', -1 or None where there is none
+    n: int, # documents N
+) -> np.ndarray: # [N] int64 numbers in `classes_`, -1 where there is none
+    "Class numbers to train on; raises a `ConfigError` for a class that was not learned"
+    if not len(self.classes_) or labels is None: return np.full(n, -1)
+    classes, numbers = number_labels(no_minus_one(labels))
+    unknown = classes[~np.isin(classes, self.classes_)]
+    if len(unknown):
+        learned = ', '.join(str(c) for c in self.classes_)
+        raise ConfigError(f"the label {unknown[0]} is none of those that were learned: {learned}")
+    places = np.searchsorted(self.classes_, classes)
+    return np.append(places, -1)[numbers]
 
 # %% ../../nbs/11_theta.topics.ipynb #dd4a5741
 @patch
 def word_vectors(self: TopicModel) -> np.ndarray: # [V, word_dim] float32, unit variance
     "Vectors of the words to start a factorised β from; raises a `ConfigError` where there is nothing to make them of"
-    if self.embedder_ or self.embedder:
+    if self.embedder_ or self.embedder is not None:
         W = self.find_embedder().encode(self.vocabulary_.words)                        # (V, E)
     elif self.word_features: W = self.features_.projection                             # (V, F)
     else: raise ConfigError("word_dim needs vectors of the words: name the embedder, or keep word_features above 0")
@@ -469,7 +459,7 @@ def count_neighbours(
     self: TopicModel,
     n: int, # documents to learn from
 ) -> int:
-    "15, or fewer than a topic's documents on a small corpus; none in mode 'supervised', where averaging mixes the labels"
+    "15, or a quarter of a topic's documents, 2 at least; none in mode 'supervised': averaging mixes the labels"
     if self.neighbours is not None: return self.neighbours
     return 0 if self.mode == 'supervised' else int(np.clip(n//(4*self.num_topics_), 2, 15))
 
@@ -477,31 +467,34 @@ def count_neighbours(
 @patch
 def fit(
     self: TopicModel,
-    corpus: Any, # N documents, anything `load_corpus` reads
+    X: Any, # N documents: a list, an array, a Series, a table, a file, a name
+    y: Any = None, # N labels, or the name of their column; used in mode 'supervised', kept for `evaluate` in all
     embeddings: np.ndarray | None = None, # [N, E] one row per document; None: made by the embedder
     *,
-    checkpoint_dir: str | Path | None = None, # of best_model.pt, last_model.pt and the history; a killed run resumes here
+    text: str = 'text', # the column with the texts
+    label: str | None = None, # the column with the labels; default: 'label' where there is one
+    checkpoint_dir: str | Path | None = None, # for weights and history; a killed run resumes from here
     cache_dir: str | Path | None = None, # where embeddings are cached
     resume: bool = True, # go on from a state found in `checkpoint_dir`?
     cbs: Sequence = (), # fastai callbacks, such as `TensorBoardCallback()`
 ) -> TopicModel: # itself
     "Learn the topics of a corpus"
-    corpus = as_corpus(corpus)
-    for name in ('embedding_dim_', 'embedder_', 'embedder_model'): self.__dict__.pop(name, None)
-    self.embedder_ = None
+    corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
+    for name in ('embedder_', 'embedder_model'): self.__dict__.pop(name, None)
     counts, rows = self.count_words(corpus)
-    labels = self.label_numbers(corpus)
-    X = self.embeddings_of(corpus, embeddings, cache_dir)
-    self.embedding_dim_, self.merged_ = X.shape[1], np.arange(self.num_topics_)
+    self.classes_ = self.find_classes(labels)
+    V = self.vectors_for(corpus, embeddings, cache_dir=cache_dir)                      # (N, E)
+    self.embedding_dim_, self.merged_ = V.shape[1], np.arange(self.num_topics_)
     seed_everything(self.seed)
     self.features_ = DocumentFeatures(self.word_features, neighbours=self.count_neighbours(len(rows)), seed=self.seed)
-    self.features_.fit(X[rows], counts[rows])
-    H = self.features_.transform(X, counts)                                            # (N, E + F)
+    self.features_.fit(V[rows], counts[rows])
+    H = self.features_.transform(V, counts)                                            # (N, E + F)
     first = first_topics(H[rows], self.num_topics_, self.seed) if self.warm_start else None
     self.model_ = self.start(counts[rows], first)
     targets = np.zeros((len(corpus), self.num_topics_), np.float32)
     if first: targets[rows] = first.memberships
-    self.history_ = self.train_network(Tables(H, counts, labels, targets, rows), None, checkpoint_dir, resume, cbs)
+    tables = Tables(H, counts, self.label_numbers(labels, len(corpus)), targets, rows)
+    self.history_ = self.train_network(tables, None, checkpoint_dir, resume, cbs)
     self.metrics_, self.checkpoint_dir_ = best_epoch(self.history_), checkpoint_dir
     self.remember(corpus, H, counts)
     return self
@@ -539,7 +532,7 @@ def train_network(
                              seed=self.seed)
     loss = ELBO(self.model_, self.label_weight, self.align_weight, self.beta_decay)
     learn = make_learner(dls, self.model_, loss, wd=[.01, 0.], splitter=encoder_and_words)
-    key = fingerprint(self.arguments(), H, counts.data, counts.indices, labels)
+    key = fingerprint(self.saved_arguments(), H, counts.data, counts.indices, labels)
     rates = [self.learning_rate, 5*self.learning_rate]
     anneal = Anneal('kl_weight', self.kl_start, self.kl_end, warmup)
     with threads(1), distributed(learn):
@@ -614,31 +607,37 @@ def remember(
 @patch
 def transform(
     self: TopicModel,
-    corpus: Any, # N documents
+    X: Any, # N documents: a list, an array, a Series, a table, the `Path` of a file; a string is one text
     embeddings: np.ndarray | None = None, # [N, E]; None: made by the model's embedder
     *,
+    text: str = 'text', # the column with the texts
     cache_dir: str | Path | None = None, # where embeddings are cached
 ) -> np.ndarray: # [N, K] float32, rows sum to one
-    "Topics of any documents, each read by itself"
+    "Topics of any documents"
     self.check_fitted()
-    corpus = as_corpus(corpus)
-    X, counts = self.embeddings_of(corpus, embeddings, cache_dir), self.vocabulary_.transform(corpus['text'])
-    return self.shares(self.features_.transform(X, counts))
+    corpus = as_documents(X, text=text)
+    V = self.vectors_for(corpus, embeddings, dim=self.embedding_dim_, cache_dir=cache_dir)
+    return self.shares(self.features_.transform(V, self.vocabulary_.transform(corpus['text'])))
 
 @patch
-def fit_transform(self: TopicModel, corpus: Any, embeddings: np.ndarray | None = None, **kwargs) -> np.ndarray: # [N, K]
+def fit_transform(
+    self: TopicModel,
+    X: Any, # N documents, as for `fit`
+    y: Any = None, # N labels, as for `fit`
+    embeddings: np.ndarray | None = None, # [N, E]; None: made by the embedder
+    **options: Any, # more of `fit`
+) -> np.ndarray: # [N, K] float32, rows sum to one
     "`fit`, then the topics of the same documents"
-    return self.fit(corpus, embeddings, **kwargs).theta_
+    return self.fit(X, y, embeddings, **options).theta_
 
 @patch
-def predict(self: TopicModel, corpus: Any, embeddings: np.ndarray | None = None) -> np.ndarray: # [N] int
+def predict(
+    self: TopicModel,
+    X: Any, # N documents, as for `transform`
+    embeddings: np.ndarray | None = None, # [N, E]; None: made by the model's embedder
+) -> np.ndarray: # [N] int
     "The main topic of each document; every document has one"
-    return self.transform(corpus, embeddings).argmax(1)
-
-@patch
-def check_fitted(self: TopicModel) -> None:
-    "Raise a `TextlabError` before `fit`"
-    if not hasattr(self, 'theta_'): raise TextlabError("this TopicModel is not fitted; call fit(corpus), or TopicModel.load(folder)")
+    return self.transform(X, embeddings).argmax(1)
 
 # %% ../../nbs/11_theta.topics.ipynb #a382577a
 METHODS = ('exclusive', 'ctfidf', 'probability', 'beta')
@@ -678,6 +677,14 @@ def topic_names(
 ) -> list[str]: # K
     "A name for each topic: its first words"
     return ['_'.join(words) for words in self.topic_words(n)]
+
+@patch
+def get_feature_names_out(
+    self: TopicModel,
+    input_features: Any = None, # not used; scikit-learn passes it
+) -> np.ndarray: # [K] of str
+    "Names for the columns of `transform`"
+    return np.array(self.topic_names(), dtype=object)
 
 @patch
 def topic_info(
@@ -837,30 +844,43 @@ def reduce(
 @patch
 def partial_fit(
     self: TopicModel,
-    corpus: Any, # N new documents, anything `load_corpus` reads
+    X: Any, # N new documents, as for `fit`
+    y: Any = None, # N labels, or the name of their column; used in mode 'supervised'
     embeddings: np.ndarray | None = None, # [N, E]; None: made by the model's embedder
     *,
+    text: str = 'text', # the column with the texts
+    label: str | None = None, # the column with the labels; default: 'label' where there is one
     epochs: int = 5, # passes over the new documents
 ) -> TopicModel: # itself
     "Adapt the topics to more documents; fits from scratch if nothing was fitted yet"
-    if not hasattr(self, 'theta_'): return self.fit(corpus, embeddings)
-    corpus = as_corpus(corpus)
+    if not hasattr(self, 'theta_'): return self.fit(X, y, embeddings, text=text, label=label)
+    corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
     counts = self.vocabulary_.transform(corpus['text'])
     rows = known_rows(counts)
     if len(rows) < 4:
         raise CorpusError(f"{len(rows)} documents with known words are too few to go on with; gather some more")
-    labels = self.label_numbers(corpus)
-    H = self.features_.transform(self.embeddings_of(corpus, embeddings), counts)
+    H = self.features_.transform(self.vectors_for(corpus, embeddings, dim=self.embedding_dim_), counts)
     no_targets = np.zeros((len(corpus), self.num_topics_), np.float32)
+    numbers = self.label_numbers(labels, len(corpus))
     seed_everything(self.seed)
-    self.train_network(Tables(H, counts, labels, no_targets, rows), epochs)
+    self.train_network(Tables(H, counts, numbers, no_targets, rows), epochs)
+    self.add_memory(corpus, H, counts)
+    return self
+
+@patch
+def add_memory(
+    self: TopicModel,
+    corpus: Dataset, # N new documents
+    H: np.ndarray, # [N, E + F] their features
+    counts: sp.csr_matrix, # [N, V] their word counts
+) -> None:
+    "Remember more documents beside those read before"
     theta, topic_counts, documents, typical = self.theta_, self.topic_counts_, self.documents_, self.representatives_
     self.remember(corpus, H, counts)
     self.theta_ = np.concatenate([theta, self.theta_])
     self.topic_counts_ = topic_counts + self.topic_counts_
     self.documents_ = pd.concat([documents, self.documents_], ignore_index=True)
     self.representatives_ = [heaviest(old + new) for old, new in zip(typical, self.representatives_)]
-    return self
 
 # %% ../../nbs/11_theta.topics.ipynb #39c9f007
 def plain_columns(
@@ -872,23 +892,23 @@ def plain_columns(
         return value if isinstance(value, (int, float, bool)) else str(value)
     return {name: [plain(value) for value in table[name].tolist()] for name in table}
 
+ARRAYS = ('theta', 'topic_counts', 'topic_vectors', 'merged') # [N, K], [K, V], [K, E + F], [num_topics]
+
 @patch
 def to_state(self: TopicModel) -> State:
-    "What is saved; raises a `TextlabError` before `fit`"
+    "What is saved; raises a `NotFitted` before `fit`"
     self.check_fitted()
     fitted = dict(num_topics=self.num_topics_, embedding_dim=self.embedding_dim_, embedder=self.embedder_,
-                  classes=self.classes_, neighbours=self.features_.neighbours,
+                  classes=classes_to_json(self.classes_), neighbours=self.features_.neighbours,
                   mean_length=getattr(self.features_, 'mean_length', None))
     network = {f'model.{name}': t for name, t in self.model_.state_dict().items()}
     features = {f'features.{name}': a for name, a in self.features_.to_arrays().items()}
     return State(
-        config={'arguments': self.arguments(), 'fitted': fitted, 'metrics': self.metrics_},
+        config={'arguments': self.saved_arguments(), 'fitted': fitted, 'metrics': self.metrics_},
         tensors=network | features,
         jsons={'vocabulary': self.vocabulary_.to_dict(), 'training_history': self.history_,
                'representatives': self.representatives_, 'documents': plain_columns(self.documents_)},
         arrays={name: getattr(self, f'{name}_') for name in ARRAYS})
-
-ARRAYS = ('theta', 'topic_counts', 'topic_vectors', 'merged') # [N, K], [K, V], [K, E + F], [num_topics]
 
 @patch
 def save(
@@ -916,15 +936,15 @@ def from_state(
     state: State, # what `to_state` gave
 ) -> TopicModel:
     "The model that was saved"
-    self, fitted = cls(**state.config['arguments']), state.config['fitted']
-    for name in ('num_topics', 'embedding_dim', 'embedder', 'classes'): setattr(self, f'{name}_', fitted[name])
+    self, fitted = cls.from_arguments(state.config['arguments']), state.config['fitted']
+    for name in ('num_topics', 'embedding_dim', 'embedder'): setattr(self, f'{name}_', fitted[name])
     for name in ARRAYS: setattr(self, f'{name}_', state.arrays[name])
+    self.classes_ = classes_from_json(fitted['classes'])
     self.metrics_, self.history_, self.checkpoint_dir_ = state.config['metrics'], state.jsons['training_history'], None
     self.representatives_, self.documents_ = state.jsons['representatives'], pd.DataFrame(state.jsons['documents'])
     self.vocabulary_ = Vocabulary.from_dict(state.jsons['vocabulary'])
-    arrays = {name: t.numpy() for name, t in with_prefix(state.tensors, 'features.').items()}
     self.features_ = DocumentFeatures(self.word_features, neighbours=fitted['neighbours'], seed=self.seed)
-    self.features_.take_arrays(arrays, fitted['mean_length'])
+    self.features_.take_arrays(with_prefix(state.tensors, 'features.'), fitted['mean_length'])
     self.model_ = self.build(len(self.vocabulary_)).eval()
     self.model_.load_state_dict(with_prefix(state.tensors, 'model.'))
     return self
@@ -933,13 +953,17 @@ def from_state(
 @patch
 def evaluate(
     self: TopicModel,
-    corpus: Any, # documents, with a column `label` where there are labels
-    embeddings: np.ndarray | None = None, # [N, E]
+    X: Any, # N documents, as for `fit`
+    y: Any = None, # N labels, or the name of their column; default: the column `label` where there is one
+    embeddings: np.ndarray | None = None, # [N, E]; None: made by the model's embedder
 ) -> dict[str, float]: # measures by name
     "Coherence and diversity of the topics on these documents, and agreement with their labels"
-    corpus = as_corpus(corpus)
+    self.check_fitted()
+    corpus, _ = read(X, y, keep_empty=True)
     theta, texts = self.transform(corpus, embeddings), self.vocabulary_.tokens(corpus['text'])
-    labels = no_minus_one(corpus['label']) if 'label' in corpus.column_names else None
-    known = no_minus_one(self.documents_['label']) if labels is not None and 'label' in self.documents_ else None
-    self.metrics_ = evaluate_topics(self.topic_words(25), theta, labels, texts, self.theta_ if known is not None else None, known)
+    labels, theta_train, labels_train = None, None, None
+    if 'label' in corpus.column_names:
+        labels = no_minus_one(corpus['label'])
+        if 'label' in self.documents_: theta_train, labels_train = self.theta_, no_minus_one(self.documents_['label'])
+    self.metrics_ = evaluate_topics(self.topic_words(25), theta, labels, texts, theta_train, labels_train)
     return self.metrics_
