@@ -88,7 +88,7 @@ def test_refusals(encoder, tmp_path):
     twice = [dict(id="a", text="x"), dict(id="a", text="y")]
     for corpus, what in (([], None), ([dict(id="a", text="…")], "no letter and no digit"), (twice, "'a'")):
         with pytest.raises(CorpusError, match=what): search_page(encoder, corpus)
-    with pytest.raises(TextlabError, match="not trained yet"): search_page(DocumentEncoder(), CORPUS)
+    with pytest.raises(TextlabError, match="is not fitted"): search_page(DocumentEncoder(), CORPUS)
     other = Embedder("mine", 4, lambda: (lambda texts: np.ones((len(texts), 4))), weights="v1")
     for bad in (other, "minilm", None, DocumentEncoder):
         with pytest.raises(ConfigError, match="only a DocumentEncoder"): search_page(bad, CORPUS)

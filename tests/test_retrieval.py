@@ -2,11 +2,12 @@
 import json, os, signal, subprocess, sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from fastai.callback.core import Callback
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from textlab.core import ArtifactError, CorpusError, EmbeddingError, TextlabError
+from textlab.core import ArtifactError, ConfigError, CorpusError, EmbeddingError, TextlabError
 from textlab.corpus import load_corpus
 from textlab.embed import load_embedder
 from textlab.lm.encoder import DocumentEncoder, Terms, pseudo_queries
@@ -52,9 +53,9 @@ def test_the_budget_is_kept(corpus):
 
 
 def test_a_killed_run_goes_on_to_the_same_end(corpus, encoder, tmp_path):
-    with pytest.raises(KeyboardInterrupt): DocumentEncoder(**SMALL).fit(corpus, tmp_path, cbs=[Dies(1)])
+    with pytest.raises(KeyboardInterrupt): DocumentEncoder(**SMALL).fit(corpus, checkpoint_dir=tmp_path, cbs=[Dies(1)])
     assert (tmp_path / "training_state.pt").exists()
-    again = DocumentEncoder(**SMALL).fit(corpus, tmp_path)
+    again = DocumentEncoder(**SMALL).fit(corpus, checkpoint_dir=tmp_path)
     found = again.network_.state_dict()
     for name, tensor in encoder.network_.state_dict().items(): assert (found[name] == tensor).all(), name
     assert again.history_["valid_loss"] == encoder.history_["valid_loss"]
@@ -75,6 +76,17 @@ print(load_embedder({f'lm:{folder}'!r}, device='cpu').encode(['anarchism and aut
     assert not status, error
     assert said == load_embedder(f"lm:{folder}", device="cpu").encode(["anarchism and autism"]).tobytes().hex()
     assert (DocumentEncoder.load(folder).encode(corpus["text"]) == encoder.encode(corpus["text"])).all()
+
+
+def test_passages_come_in_any_form(corpus, encoder):
+    texts = list(corpus["text"])
+    want = DocumentEncoder(**SMALL).fit(texts).encode(texts[:5])
+    for X in (np.array(texts, dtype=object), pd.Series(texts), {"text": texts}):
+        assert (DocumentEncoder(**SMALL).fit(X).encode(texts[:5]) == want).all()
+    named = pd.DataFrame({"body": texts, "name": corpus["title"]})
+    found = DocumentEncoder(**SMALL).fit(named, text="body", title="name")
+    assert (found.encode(texts[:5]) == encoder.encode(texts[:5])).all()
+    with pytest.raises(CorpusError, match="body"): DocumentEncoder(**SMALL).fit({"bdy": texts}, text="body")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -158,6 +170,19 @@ SearchIndex.build(load_corpus('wiki-mini-passages').select(range(50)), encoder, 
 def test_an_index_knows_its_embedder(index, corpus):
     other = DocumentEncoder(**SMALL | dict(epochs=0, seed=1)).fit(corpus)
     with pytest.raises(EmbeddingError, match="lm-encoder"): SearchIndex.load(index.path, embedder=other)
+
+
+class Lengths:
+    "No model of textlab, but it embeds"
+    name = "lengths"
+    def encode(self, texts): return np.array([[len(t), 1, t.count("e")] for t in texts], np.float32)
+
+
+def test_any_object_that_embeds_makes_an_index(corpus, tmp_path):
+    index = SearchIndex.build(corpus, Lengths(), tmp_path / "lengths")
+    with pytest.raises(ConfigError, match="cannot be loaded by name"): SearchIndex.load(index.path)
+    again = SearchIndex.load(index.path, embedder=Lengths())
+    assert again.search("anarchism", mode="dense") == index.search("anarchism", mode="dense")
 
 
 def test_damage_is_named(index):

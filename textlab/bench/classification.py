@@ -479,7 +479,7 @@ def run_class(
 # %% ../../nbs/72_bench.classification.ipynb #05c5b76a
 @delegates(run_all, but=['given', 'together'])
 def bench_classification(
-    corpora: str | Sequence[str] = tuple(CORPORA), # names for `load_corpus`
+    corpora: Sequence[str] = tuple(CORPORA), # names for `load_corpus`
     systems: str | Sequence[str] | None = None, # names; default: all
     seeds: int | dict[str, int] = 3, # runs per system
     out: str | Path = 'classification.jsonl', # JSON-lines file to write and to resume from
@@ -490,7 +490,6 @@ def bench_classification(
 ) -> pd.DataFrame: # one row per run
     "Run classifiers side by side; what is in `out` already is not run again"
     names = choose(CLASSIFIERS, systems)
-    corpora = [c.strip() for c in corpora.split(',')] if isinstance(corpora, str) else list(corpora)
     runs = [run for c in corpora for run in runs_of(CLASSIFIERS, names, seeds, corpus=c, validation=validation)]
     left = unfinished(runs, out)
     with tempfile.TemporaryDirectory() as folder:

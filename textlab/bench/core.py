@@ -397,7 +397,9 @@ class Column:
     text: Callable[[pd.DataFrame], str] | None = None # from the runs of a system to its cell, instead of the mean
 
     @property
-    def name(self) -> str: return self.title or self.measure
+    def name(self) -> str:
+        "What stands over the column"
+        return self.title or self.measure
 
     def cell(
         self,
@@ -455,14 +457,13 @@ class Table:
 # %% ../../nbs/70_bench.core.ipynb #98a5fb9e
 def summarise(
     runs: pd.DataFrame, # one row per run
-    columns: Sequence[Column | str] | None = None, # what to show, names or `Column`s; None: all numbers
+    columns: Sequence[Column | str], # what to show; a bare name is a `Column` with the defaults
     by: str = 'system', # what makes a row of the table
     sort: str | None = None, # measure to sort by, the largest first; None: the order of the runs
     quoted: dict[str, dict[str, float]] | None = None, # rows measured elsewhere, never bold: name -> measure -> value
 ) -> Table: # one row per system, with the number of runs
     "The table that a paper would print: means and standard deviations over seeds, the best in bold"
     if not len(runs): raise TextlabError('there are no results to summarise: run the benchmark first')
-    if columns is None: columns = [Column(c, best=None) for c in runs.select_dtypes('number') if c != 'seed']
     columns = [Column(c) if isinstance(c, str) else c for c in columns]
     columns = [c for c in columns if c.measure in runs]                # a measure that no run has gets no column
     groups = dict(list(runs.groupby(by, sort=False)))
@@ -472,8 +473,7 @@ def summarise(
         known = {c.name: number(c.scale*row.get(c.measure, math.nan), c.digits) for c in columns}
         cells[name] = {'runs': 'quoted'} | known
     best = {c.name: c.winners(groups) for c in columns}
-    marks = {name: {column: name in best.get(column, ()) and name not in (quoted or {}) for column in row}
-             for name, row in cells.items()}
+    marks = {name: {column: name in best.get(column, ()) for column in row} for name, row in cells.items()}
     return Table(*(pd.DataFrame.from_dict(part, orient='index') for part in (cells, marks)))
 
 # %% ../../nbs/70_bench.core.ipynb #66f4424a

@@ -17,18 +17,19 @@ bench = group(app, 'bench', 'Benchmarks: textlab beside the systems that people 
 AGAIN = 'run the same command again with the same --out; finished runs are kept'
 
 def listed(
-    names: str | None, # separated by commas; a comma inside a name is written |
-) -> list[str] | None: # None: all
+    names: str, # of corpora, separated by commas
+) -> list[str]: # the names
     "The names in an option"
-    return [n.strip().replace('|', ',') for n in names.split(',') if n.strip()] if names else None
+    return [name.strip() for name in names.split(',') if name.strip()]
 
 # %% ../../nbs/68_cli.bench.ipynb #d04786d5
 Systems = Annotated[str | None, 'Systems']
 ResultFile = Annotated[Path, 'Output']
 
-@command(bench, 'topics', resume=AGAIN, examples=[
-    'textlab bench topics --corpus 20ng --num_topics 50 --seeds 3 --out runs.jsonl',
-    'textlab bench topics --corpus lee --num_topics 10 --seeds 1 --systems "THETA,NMF,LDA" --json'])
+@command(bench, 'topics', resume=AGAIN, examples='''
+    textlab bench topics --corpus 20ng --num_topics 50 --seeds 3 --out runs.jsonl
+    textlab bench topics --corpus lee --num_topics 10 --seeds 1 --systems "THETA,NMF,LDA" --json
+    ''')
 def bench_topics(
     *,
     corpus: str = '20ng', # with the columns split and label
@@ -41,49 +42,54 @@ def bench_topics(
     "Topic models side by side: same corpus, vocabulary, vectors and split"
     peers = room('bench.topics')
     runs = peers.bench_topics(corpus=corpus, embeddings=find_vectors(embeddings) if embeddings else None,
-                              num_topics=num_topics, seeds=seeds, systems=listed(systems), out=out)
+                              num_topics=num_topics, seeds=seeds, systems=systems, out=out)
     data = dict(corpus=corpus, num_topics=num_topics, seeds=seeds, runs=runs.to_dict('records'))
-    return Answer(data, peers.summarise(runs).to_string())
+    return Answer(data, peers.topic_table(runs).to_string())
 
 # %% ../../nbs/68_cli.bench.ipynb #581d28bc
-@command(bench, 'classification', resume=AGAIN, examples=[
-    'textlab bench classification --corpora r8,mr,20ng --seeds 3 --out runs.jsonl',
-    'textlab bench classification --corpora newsgroups-mini --seeds 1 --systems "TopicGCN on words,wide MLP on words"'])
+@command(bench, 'classification', resume=AGAIN, examples='''
+    textlab bench classification --corpora r8,mr,20ng --seeds 3 --out runs.jsonl
+    textlab bench classification --corpora newsgroups-mini --seeds 1 --systems "TopicGCN on words,wide MLP on words"
+    ''')
 def bench_classification(
     *,
     corpora: str = 'r8,mr,20ng', # names separated by commas, with the columns split and label
     embeddings: Path | None = None, # folder with <corpus>.npy, one vector per document; made there where missing
     seeds: int = 3, # runs of each system
-    systems: Systems = None, # names separated by commas (a comma in a name is written |); default: all
+    systems: Systems = None, # names separated by commas; default: all
     out: ResultFile = Path('classification.jsonl'), # results, one JSON line per run, kept and resumed from
 ) -> Answer:
     "Classifiers side by side: same texts and split"
     peers, each = room('bench.classification'), listed(corpora)
-    runs = peers.bench_classification(each, listed(systems), seeds, out, embeddings)
+    runs = peers.bench_classification(each, systems, seeds, out, embeddings)
     tables = '\n\n'.join(f'{c}\n{peers.class_table(runs, c).to_string()}' for c in each)
     return Answer(dict(corpora=each, seeds=seeds, runs=runs.to_dict('records')), tables)
 
 # %% ../../nbs/68_cli.bench.ipynb #de070a0a
-@command(bench, 'retrieval', resume=AGAIN, examples=[
-    'textlab bench retrieval --sets nq,squad,cranfield --seeds 3 --out runs.jsonl',
-    'textlab bench retrieval --sets wiki-mini --seeds 1 --systems "BM25,ours,BM25 + ours,MiniLM"'])
+@command(bench, 'retrieval', resume=AGAIN, examples='''
+    textlab bench retrieval --sets nq,squad,cranfield --seeds 3 --out runs.jsonl
+    textlab bench retrieval --sets wiki-mini --seeds 1 --systems "BM25,ours,BM25 + ours,MiniLM"
+    ''')
 def bench_retrieval(
     *,
     sets: str = 'nq,squad,cranfield', # names separated by commas; wiki-mini needs no data
     seeds: int = 3, # runs of a system that a seed changes
-    systems: Systems = None, # names separated by commas (a comma in a name is written |); default: all
+    systems: Systems = None, # names separated by commas; default: all
     models: Annotated[Path, 'Systems'] = Path('models'), # folder of the language models; trained there if missing
     out: ResultFile = Path('retrieval.jsonl'), # results, one JSON line per run, kept and resumed from
 ) -> Answer:
     "Search systems side by side: same passages and questions, quality and cost"
     peers, names = room('bench.retrieval'), listed(sets)
-    runs = peers.bench_retrieval(names, listed(systems), seeds, out, models)
+    runs = peers.bench_retrieval(names, systems, seeds, out, models)
     tables = [f'{n}\n{peers.retrieval_table(runs, n).to_string()}\n\n{peers.cost_table(runs, n).to_string()}'
               for n in names]
     return Answer(dict(sets=names, seeds=seeds, runs=runs.to_dict('records')), '\n\n'.join(tables))
 
 # %% ../../nbs/68_cli.bench.ipynb #f3937a90
-@command(app, 'demo', panel='First steps', examples=['textlab demo', 'textlab demo --out my_report'])
+@command(app, 'demo', panel='First steps', examples='''
+    textlab demo
+    textlab demo --out my_report
+    ''')
 def demo(
     *,
     out: Path = Path('report'), # folder for the report; index.html in it is replaced

@@ -87,7 +87,7 @@ def layer_data(
 def encoder_data(
     encoder: DocumentEncoder, # trained
 ) -> dict: # as the script's `encoder` takes it
-    "An encoder for the browser; raises a `TextlabError` where it is not trained"
+    "An encoder for the browser; raises `NotFitted` where it is not trained"
     network, fixed, known = encoder.fitted, encoder.fixed_, encoder.terms_
     table, scales = round_table(network.table.detach().cpu().numpy())
     return dict(words=' '.join(known.words), prefix=known.prefix, codes=packed(known.codes, '<u8'),
