@@ -63,7 +63,7 @@ def gcn_fitted(
 ) -> Answer:
     "What `topicgcn fit` says at the end"
     stats = model.graph_.stats()
-    classes = {c: model.documents_['label'].count(c) for c in model.classes_}
+    classes = {name: model.documents_['label'].count(name) for name in map(str, model.classes_)}
     data = dict(out=str(place.out), documents=stats['documents'], classes=classes, num_topics=model.num_topics,
                 graph=stats, seconds=place.seconds, **model.metrics_)
     counts = table(sorted(classes.items(), key=lambda c: -c[1]), ['class', 'documents'])
@@ -85,7 +85,7 @@ def load_classifier(
     return room('topicgcn.gcn').TopicGCN.load(path)
 
 def class_counts(
-    classes: list[str], # C
+    classes: list, # C
     p: Any, # [N, C] probabilities
 ) -> list[dict]: # label, documents, mean probability of the documents that got it
     "How many documents each class got, the most frequent first"
@@ -111,9 +111,10 @@ def topicgcn_predict(
     check_file(out, '.jsonl', '.csv')
     classifier, corpus = load_classifier(model), read()
     p, known = classifier.decide(corpus, vectors_for(classifier, embeddings, corpus)) # [N, C], [N]
-    write_rows(out, [dict(id=i, label=classifier.classes_[row.argmax()], probability=float(row.max()), known=bool(k))
+    classes = classifier.classes_.tolist()
+    write_rows(out, [dict(id=i, label=classes[row.argmax()], probability=float(row.max()), known=bool(k))
                      for i, row, k in zip(corpus['id'][:], p, known)])
-    counts, unknown = class_counts(classifier.classes_, p), int((~known).sum())
+    counts, unknown = class_counts(classes, p), int((~known).sum())
     note = f"\n{unknown:,} of them hold no word that the model knows: guesses, marked known: false" if unknown else ''
     shown = table([tuple(r.values()) for r in counts], ['class', 'documents', 'mean probability'])
     return Answer(dict(out=str(out), documents=len(p), unknown=unknown, classes=counts),

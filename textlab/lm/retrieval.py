@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch, store_attr
 from ..artifacts import Artifact, State
-from ..core import ConfigError, CorpusError, TextlabError, check_embeddings, check_number, check_texts, require
+from ..core import ConfigError, CorpusError, TextlabError, check_embeddings, check_number, check_texts
 from ..embed import Embedder, find_model, model_type, register_embedder, texts_of, transformer_embedder
 from ..metrics import bootstrap_ci, mrr, ndcg_at_k, precision_at_k, recall_at_k
 from ..vectors import rank_rows, unit_rows, zscore
-from ..vocab import TERM, bm25_idf, terms
+from ..vocab import TERM, bm25_idf, bm25_weights, count_block, terms
 
 # %% ../../nbs/33_lm.retrieval.ipynb #b72b90d6
 class BM25(Artifact):
@@ -48,16 +48,15 @@ class BM25(Artifact):
 # %% ../../nbs/33_lm.retrieval.ipynb #d489cb05
 def term_passage_matrix(
     found: Sequence[list[int]], # N passages, each as the numbers of its terms
-    index: dict[str, int], # term -> its number, 0 to V-1
+    num_terms: int, # V
     k1: float, # saturation
     b: float, # length
 ) -> sp.csr_matrix: # M [V, N] float32
     "What each term of each passage adds to a score"
-    engine = require('bm25s', 'search').BM25(k1=k1, b=b, method='lucene')
-    engine.index((found, dict(index)), show_progress=False)
-    data, passages, starts = (np.asarray(engine.scores[name]) for name in ('data', 'indices', 'indptr'))
-    arrays = data.astype(np.float32), passages.astype(np.int32), starts.astype(np.int64)
-    return sp.csr_matrix(arrays, shape=(len(starts) - 1, len(found)))[:len(index)]
+    counts = count_block(found, lambda: num_terms)                               # [N, V]
+    idf = bm25_idf(np.bincount(counts.indices, minlength=num_terms), len(found)) # [V]
+    mean = float(np.mean([len(f) for f in found]))
+    return bm25_weights(counts, idf, mean, k1, b).T.tocsr()                      # [N, V] -> [V, N]
 
 # %% ../../nbs/33_lm.retrieval.ipynb #9fed15f0
 @patch
@@ -74,7 +73,7 @@ def fit(
     if not words:
         raise CorpusError(f"the {len(found):,} passages hold no letter and no digit; there is nothing to index")
     self.index_ = {w: i for i, w in enumerate(words)}
-    self.matrix_ = term_passage_matrix([[self.index_[w] for w in f] for f in found], self.index_, self.k1, self.b)
+    self.matrix_ = term_passage_matrix([[self.index_[w] for w in f] for f in found], len(words), self.k1, self.b)
     return self
 
 @patch
