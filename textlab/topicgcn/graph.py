@@ -560,6 +560,6 @@ def graph_html(
     top_docs = check_number(top_docs, 'top_docs', low=0, integer=True)
     cards = topic_cards(graph, topic_words, documents, titles, labels, top_docs)
     page = document(title, GRAPH_BODY.format(title=esc(title)), asset('topicgcn/graph.css'), asset('topicgcn/graph.js'),
-                    graph_data(graph, cards, labels, seed))
+                    graph_data(graph, cards, labels, seed), sealed=True)
     if path is not None: atomic_write_text(path, page)
     return page
