@@ -462,23 +462,15 @@ def ablations() -> dict[str, dict]: # name -> settings of TopicModel
     "What is changed, one thing at a time"
     return {
         'full': {},
-        'prior N(0, I)': dict(prior='normal'),
-        'product decoder': dict(decoder='product'),
-        'cold start': dict(warm_start=False),
-        'no annealing': dict(kl_start=1.),
+        'prior N(0, I)': dict(prior='normal'), 'product decoder': dict(decoder='product'),
+        'cold start': dict(warm_start=False), 'no annealing': dict(kl_start=1.),
         'word vectors (β factorised)': dict(word_dim=200, embedder='minilm'),
-        'no regulariser of β': dict(beta_decay=0.),
-        'no exclusivity': dict(exclusivity=0.),
-        'embedding only': dict(word_features=0),
-        'no neighbours': dict(neighbours=0),
-        'embedding only, no neighbours': dict(word_features=0, neighbours=0),
-        'no alignment': dict(align_weight=0.),
-        'hidden 256': dict(hidden_dim=256),
-        'hidden 1024': dict(hidden_dim=1024),
-        'learning rate .001': dict(learning_rate=1e-3),
-        'learning rate .005': dict(learning_rate=5e-3),
-        'batch 64': dict(batch_size=64),
-        'supervised': dict(mode='supervised'),
+        'no regulariser of β': dict(beta_decay=0.), 'no exclusivity': dict(exclusivity=0.),
+        'embedding only': dict(word_features=0), 'no neighbours': dict(neighbours=0),
+        'embedding only, no neighbours': dict(word_features=0, neighbours=0), 'no alignment': dict(align_weight=0.),
+        'hidden 256': dict(hidden_dim=256), 'hidden 1024': dict(hidden_dim=1024),
+        'learning rate .001': dict(learning_rate=1e-3), 'learning rate .005': dict(learning_rate=5e-3),
+        'batch 64': dict(batch_size=64), 'supervised': dict(mode='supervised'),
     }
 
 # %% ../../nbs/71_bench.topics.ipynb #085ed5eb

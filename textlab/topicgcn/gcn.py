@@ -385,7 +385,7 @@ def fit(
     cbs: Sequence = (), # fastai callbacks
 ) -> TopicGCN: # itself
     "Learn topics, graph and classifier"
-    for name in ('documents_', 'embedder_', 'embedder_model'): self.__dict__.pop(name, None)
+    for name in ('documents_', 'embedder_', 'embedder_model_'): self.__dict__.pop(name, None)
     corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
     used, numbers = self.read_labels(corpus, labels)
     if embeddings is not None: embeddings = check_embeddings(embeddings, n=len(corpus))[used]
