@@ -259,7 +259,7 @@ class TopicModel(Estimator):
         mode: str = 'zero_shot', # 'zero_shot', 'supervised' (labels guide the topics), 'unsupervised' (ignores labels)
         model_size: str = '0.6B', # of Qwen3-Embedding: '0.6B', '4B' or '8B'
         *,
-        embedder: str | Any | None = None, # a name ('minilm'), a folder or an embedder; None: Qwen3, else MiniLM
+        embedder: str | Any | None = None, # a name ('minilm') or folder; in Python any embedder; None: Qwen3 or MiniLM
         vocab_size: int = 5000, # V, words at most: the most frequent
         min_df: int | float | None = None, # documents (or a share) that a word must be in; None: 1 to 10 by corpus size
         hidden_dim: int = 512, # width of the encoder: 256 fast, 512, 768-1024 for complex corpora
@@ -306,13 +306,13 @@ def __repr__(self: TopicModel) -> str:
 def find_embedder(self: TopicModel) -> Embedder:
     "The embedder asked for; by default Qwen3-Embedding of this size, or MiniLM where its weights cannot be had"
     named = self.embedder is not None or getattr(self, 'embedder_', None) is not None
-    if named or hasattr(self, 'embedder_model'): return Estimator.find_embedder(self)
-    try: self.embedder_model = as_embedder(self.model_size)
+    if named or hasattr(self, 'embedder_model_'): return Estimator.find_embedder(self)
+    try: self.embedder_model_ = as_embedder(self.model_size)
     except EmbeddingError:
         log(f"note: Qwen3-Embedding-{self.model_size} is not on this machine and cannot be downloaded; "
             "using the built-in MiniLM (embedder='minilm' says so without this note)")
-        self.embedder_model = as_embedder('minilm')
-    return self.embedder_model
+        self.embedder_model_ = as_embedder('minilm')
+    return self.embedder_model_
 
 # %% ../../nbs/11_theta.topics.ipynb #a3283d32
 def known_rows(
@@ -480,7 +480,7 @@ def fit(
 ) -> TopicModel: # itself
     "Learn the topics of a corpus"
     corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
-    for name in ('embedder_', 'embedder_model'): self.__dict__.pop(name, None)
+    for name in ('embedder_', 'embedder_model_'): self.__dict__.pop(name, None)
     counts, rows = self.count_words(corpus)
     self.classes_ = self.find_classes(labels)
     V = self.vectors_for(corpus, embeddings, cache_dir=cache_dir)                      # (N, E)
