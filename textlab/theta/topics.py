@@ -260,7 +260,7 @@ class TopicModel(Estimator):
         mode: str = 'zero_shot', # 'zero_shot', 'supervised' (labels guide the topics), 'unsupervised' (ignores labels)
         model_size: str = '0.6B', # of Qwen3-Embedding: '0.6B', '4B' or '8B'
         *,
-        embedder: str | Any | None = None, # a name ('minilm'), a folder or an embedder; None: Qwen3, else MiniLM
+        embedder: str | Any | None = None, # a name ('minilm') or folder; in Python any embedder; None: Qwen3 or MiniLM
         vocab_size: int = 5000, # V, words at most: the most frequent
         min_df: int | float | None = None, # documents (or a share) that a word must be in; None: 1 to 10 by corpus size
         hidden_dim: int = 512, # width of the encoder: 256 fast, 512, 768-1024 for complex corpora
