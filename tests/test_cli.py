@@ -53,7 +53,7 @@ def test_help_teaches(say, command):
     assert (status, err) == (0, "") and "Examples" in out and f"textlab {' '.join(command)}" in out and "--json" in out
     assert all(p.help for p in options(command))
     assert not [name for p in options(command) for name in p.opts if "-" in name.removeprefix("--")]
-    assert not [p.name for p in options(command) if re.search(r"\b(None|True|False)\b|`", p.help)]
+    assert not [p.name for p in options(command) if re.search(r"\b(None|True|False)\b|[`[]", p.help)]
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=" ".join)
@@ -129,6 +129,34 @@ def test_what_is_not_given_is_the_default_of_the_library(command, monkeypatch):
         defaults = {name: d.default for name, d in core.declared(call.of).items()}
         optional = {name for name in call.given if name in defaults and defaults[name] is not core.REQUIRED}
         assert {name: call.given[name] for name in optional} == {name: defaults[name] for name in optional}
+
+
+OWN = [  # options that a command declares itself, and the argument whose default they repeat
+    ("corpus.embed_corpus", "embedder", "embed.embed", "embedder"),
+    ("theta.theta_topics", "num_words", "theta.topics.TopicModel.topic_words", "n"),
+    ("theta.theta_topics", "method", "theta.topics.TopicModel.topic_words", "method"),
+    ("topicgcn.topicgcn_explain", "label", "topicgcn.gcn.TopicGCN.explain", "label"),
+    ("topicgcn.topicgcn_explain", "num", "topicgcn.gcn.TopicGCN.explain", "n"),
+    ("topicgcn.topicgcn_graph", "title", "topicgcn.gcn.TopicGCN.graph_page", "title"),
+    ("search.search_page", "seed", "lm.encoder.DocumentEncoder", "seed"),
+    ("search.search_evaluate", "unknown", "corpus.check_relevant", "unknown"),
+]
+
+
+@pytest.mark.parametrize("command, option, of, argument", OWN)
+def test_options_of_a_command_alone_repeat_the_default_of_the_library(command, option, of, argument):
+    room, name = command.split(".")
+    f = getattr(importlib.import_module(f"textlab.cli.{room}"), name)
+    assert inspect.signature(f).parameters[option].default == core.declared(of)[argument].default
+
+
+def test_lists_of_a_benchmark_are_those_of_the_library():
+    from textlab.bench import classification, retrieval
+    from textlab.cli.bench import bench_classification, bench_retrieval, listed
+    for command, option, f in ((bench_classification, "corpora", classification.bench_classification),
+                               (bench_retrieval, "sets", retrieval.bench_retrieval)):
+        here, there = (inspect.signature(g).parameters[option].default for g in (command, f))
+        assert listed(here) == list(there)
 
 
 # --- corpora and vectors ---------------------------------------------------------------------------

@@ -438,12 +438,12 @@ def prepare(
 # %% ../../nbs/71_bench.topics.ipynb #efb217dc
 @delegates(run_all, but=['given', 'together'])
 def bench_topics(
-    corpus: str = '20ng', # as for `load_corpus`
+    corpus: str = '20ng', # with the columns split and label; in Python any source of `load_corpus`
     embeddings: str | Path | np.ndarray | None = None, # [rows of the corpus, E] or a .npy file of them; None: computed
-    num_topics: int = 50, # K
-    seeds: int | dict[str, int] = 3, # runs per system, or by system ('default' for the rest)
-    systems: str | Sequence[str] | None = None, # names; default: all whose packages are installed
-    out: str | Path | None = None, # JSON-lines file to write and to resume from; default: topics_<corpus>.jsonl
+    num_topics: int = 50, # K, of every system
+    seeds: int | dict[str, int] = 3, # runs per system; in Python also by system ('default' for the rest)
+    systems: str | Sequence[str] | None = None, # names separated by commas; in Python also a list; None: all installed
+    out: str | Path | None = None, # results, one JSON line per run, kept and resumed from; None: topics_<corpus>.jsonl
     embedder: str = 'minilm', # the one that made the embeddings
     options: dict | None = None, # handed to the systems, such as epochs=2, for trials
     **kwargs, # jobs, threads, timeout

@@ -119,9 +119,9 @@ def shell_words(
     help: str, # a docment
     name: str, # of the parameter
     default: Any, # of the parameter
-) -> str: # without quotes, backticks, None and False, and without the symbol that a formula has for it
+) -> str: # without quotes, backticks, None and False, and without its symbol in a formula
     "A comment about a Python argument as the help of an option"
-    help = re.sub(r"^[^\W\d]'?[,;:] ", '', help)
+    help = re.sub(r"^[^\W\d]'?[,;:] |; in Python [^;]*", '', help)
     help = re.sub(r"`([^`]*)`|(?<!\w)'([^' ]+)'", r'\1\2', help)
     help = re.sub(r'\bNone: ', 'default: ' if default is None else '0: ', help)
     return re.sub(r'\bFalse: ', f'--no_{name}: ', help)

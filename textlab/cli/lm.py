@@ -85,7 +85,7 @@ def lm_train(
     model.options()
     texts, held_out = read(), None if valid is None else read(source=valid, split=None, limit=None)
     with place.checkpoints() as partial:
-        model.fit(texts, held_out, checkpoint_dir=partial, tokenizer=tokens)
+        model.fit(texts, valid=held_out, checkpoint_dir=partial, tokenizer=tokens)
         model.save(place.out)
         keep_checkpoints(partial, place.out)
     return lm_trained(model, place, len(texts))

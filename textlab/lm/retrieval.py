@@ -16,34 +16,32 @@ from pathlib import Path
 from typing import Any
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch, store_attr
-from ..artifacts import Artifact, State
-from ..core import ConfigError, CorpusError, TextlabError, check_embeddings, check_number, check_texts
+from ..artifacts import State
+from ..core import ConfigError, CorpusError, check_embeddings, check_number, check_texts
 from ..embed import Embedder, find_model, model_type, register_embedder, texts_of, transformer_embedder
+from ..estimator import Estimator, Real
 from ..metrics import bootstrap_ci, mrr, ndcg_at_k, precision_at_k, recall_at_k
 from ..vectors import rank_rows, unit_rows, zscore
-from ..vocab import TERM, bm25_idf, bm25_weights, count_block, terms
+from ..vocab import bm25_idf, bm25_weights, count_block, terms
 
 # %% ../../nbs/33_lm.retrieval.ipynb #b72b90d6
-class BM25(Artifact):
+class BM25(Estimator):
     "Scores of passages by the words they share with a question (Robertson & Zaragoza 2009)"
     artifact_class = 'textlab.lm.retrieval.BM25' # also where the class is defined in a notebook
+    allowed, fitted_by = dict(k1=Real(0), b=Real(0, 1)), 'matrix_'
     def __init__(
         self,
         k1: float = 1.2, # how quickly repetitions saturate; Robertson's value
         b: float = .75, # how much the length matters, 0 to 1
-    ): store_attr()
+    ):
+        store_attr()
+        self.check_arguments()
 
     @property
     def words(self) -> list[str]: # V words
         "The words of the passages, in alphabetical order"
-        return list(self.fitted.index_)
-
-    @property
-    def fitted(self) -> 'BM25':
-        "Itself, or a `TextlabError` where nothing was indexed"
-        if not hasattr(self, 'matrix_'):
-            raise TextlabError("this BM25 has indexed nothing yet; call fit(corpus)")
-        return self
+        self.check_fitted()
+        return list(self.index_)
 
 # %% ../../nbs/33_lm.retrieval.ipynb #d489cb05
 def term_passage_matrix(
@@ -62,12 +60,11 @@ def term_passage_matrix(
 @patch
 def fit(
     self: BM25,
-    corpus: Any, # N passages: a corpus (its titles are read, too) or texts
+    X: Any, # N passages: a corpus (its titles are read, too) or texts
+    y: Any = None, # not used
 ) -> BM25: # itself
     "The index of the passages"
-    check_number(self.k1, 'k1', low=0)
-    check_number(self.b, 'b', low=0, high=1)
-    found = [terms(t) for t in texts_of(corpus)]
+    found = [terms(t) for t in texts_of(X)]
     if not found: raise CorpusError("the corpus holds no passages; there is nothing to index")
     words = sorted({w for f in found for w in f})
     if not words:
@@ -82,7 +79,8 @@ def counts(
     queries: Iterable[str], # Q questions
 ) -> sp.csr_matrix: # C [Q, V] float32
     "How often each question asks for each known word"
-    index = self.fitted.index_
+    self.check_fitted()
+    index = self.index_
     rows = [Counter(index[w] for w in terms(q) if w in index) for q in check_texts(queries, 'queries')]
     columns = np.array([i for row in rows for i in row], np.int64)
     data = np.array([n for row in rows for n in row.values()], np.float32)
@@ -94,13 +92,14 @@ def scores(
     queries: Iterable[str], # Q questions
 ) -> np.ndarray: # S [Q, N] float32; a row of zeros where no word is known
     "Scores of every passage for each question"
-    return (self.counts(queries) @ self.fitted.matrix_).toarray()
+    return (self.counts(queries) @ self.matrix_).toarray()
 
 # %% ../../nbs/33_lm.retrieval.ipynb #011d98dd
 @patch
 def to_state(self: BM25) -> State:
-    M = self.fitted.matrix_
-    return State(config=dict(k1=self.k1, b=self.b, passages=M.shape[1]), jsons={'words': self.words},
+    self.check_fitted()
+    M = self.matrix_
+    return State(config=self.saved_arguments() | dict(passages=M.shape[1]), jsons={'words': self.words},
                  arrays={'scores': M.data, 'passages': M.indices, 'starts': M.indptr})
 
 @patch(cls_method=True)

@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 import numpy as np, pandas as pd, scipy.cluster.hierarchy as sch, scipy.sparse as sp, torch
+import plotly.graph_objects
 from datasets import Dataset
 from fastcore.basics import patch, store_attr
 from matplotlib.figure import Figure
@@ -259,7 +260,7 @@ class TopicModel(Estimator):
         mode: str = 'zero_shot', # 'zero_shot', 'supervised' (labels guide the topics), 'unsupervised' (ignores labels)
         model_size: str = '0.6B', # of Qwen3-Embedding: '0.6B', '4B' or '8B'
         *,
-        embedder: str | Any | None = None, # a name ('minilm'), a folder or an embedder; None: Qwen3, else MiniLM
+        embedder: str | Any | None = None, # a name ('minilm') or folder; in Python any embedder; None: Qwen3 or MiniLM
         vocab_size: int = 5000, # V, words at most: the most frequent
         min_df: int | float | None = None, # documents (or a share) that a word must be in; None: 1 to 10 by corpus size
         hidden_dim: int = 512, # width of the encoder: 256 fast, 512, 768-1024 for complex corpora

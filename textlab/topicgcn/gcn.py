@@ -219,30 +219,30 @@ class TopicGCN(Estimator):
 
     def __init__(
         self,
-        num_topics: int = 50, # K; the original design's
+        num_topics: int = 50, # K, topics that LDA learns; the original design's
         doc_topic_threshold: float = .02, # smallest share that joins a document to a topic; the original design's
         topic_topic_threshold: float = .30, # smallest cosine that joins two topics; the original design's
         top_words: int = 20, # words that make a topic's vector; the original design's
-        embedding_dim: int = 100, # E, of word and topic vectors; the original design's
-        hidden_dim: int = 200, # H, of the convolutions; Yao et al. 2019
-        dropout: float = .5, # on hidden states; Yao et al. 2019
+        embedding_dim: int = 100, # E, width of word and topic vectors; the original design's
+        hidden_dim: int = 200, # H, width of the convolutions; Yao et al. 2019
+        dropout: float = .5, # share of hidden states dropped in training; Yao et al. 2019
         doc_features: str = 'tfidf+embedding', # or 'tfidf' (no embedder, much faster), 'embedding', 'theta' (topics)
         inductive: bool = True, # False: documents without a label join topics and graph in `fit` (transductive)
         *,
-        graph: bool = True, # False: the same network with Â = I, to see what the graph does
-        embedder: str | Embedder | None = 'minilm', # who makes (or made) the embeddings; see `as_embedder`
+        graph: bool = True, # False: the same network without edges, to see what the graph does
+        embedder: str | Embedder | None = 'minilm', # a name ('minilm') or folder; in Python any embedder
         embedding_weight: float = .3, # length of the embedding beside the words' unit vector
         max_features: int = 300_000, # V: words and pairs of words kept
         vocab_size: int = 5000, # words of LDA and Word2Vec
-        min_df: int | None = None, # documents a word of LDA is in; None: 2, or 5 from 2,000 documents on
-        lda_passes: int | None = None, # of LDA over the texts; None: 10, or 2 (online form) from 8,000 documents on
+        min_df: int | None = None, # documents that a word of LDA must be in; None: 2, or 5 from 2,000 documents on
+        lda_passes: int | None = None, # passes of LDA over the texts; None: 10, or 2 (online) from 8,000 documents on
         epochs: int | None = None, # passes; None: 12, more on small corpora to make 400 steps; 60 without a direct path
         batch_size: int | None = 64, # documents per step; None: all at once, the full batch
         learning_rate: float | None = None, # Adam's, of the graph's part; None: .005, .01 without a direct path
-        patience: int | None = None, # epochs without improvement before training stops; None: a third of `epochs`
+        patience: int | None = None, # stop after so many epochs without improvement; None: a third of `epochs`
         valid_share: float = .1, # labelled documents held out to stop by and to scale probabilities
         refit: bool = True, # then train once more on all of them, for as many epochs
-        seed: int = 42, # of everything
+        seed: int = 42, # of everything random; the same seed gives the same model
     ):
         store_attr()
         self.check_arguments()
