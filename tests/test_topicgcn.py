@@ -78,7 +78,8 @@ KILLED = """if True:
         def before_fit(self): type(self).runs += 1
         def after_batch(self):
             if self.runs == int(sys.argv[2]) and self.training and self.epoch == 3: os.kill(os.getpid(), signal.SIGKILL)
-    TopicGCN(**SMALL).fit(load_corpus("newsgroups-mini", limit=80), checkpoint_dir=sys.argv[1], cbs=[Kill()])""".replace("**SMALL", f"**{SMALL}")
+    posts = load_corpus("newsgroups-mini", limit=80)
+    TopicGCN(**SMALL).fit(posts, checkpoint_dir=sys.argv[1], cbs=[Kill()])""".replace("**SMALL", f"**{SMALL}")
 
 
 @pytest.mark.parametrize("part", [1, 2], ids=["while it searches", "while it trains on all"])

@@ -51,7 +51,9 @@ def nearest(
     ordered: bool = True, # best first, ties in the order of the pool; False: in any order
 ) -> tuple[np.ndarray, np.ndarray]: # [N, min(k, P)] positions in the pool, and the same shape of scores, float32
     "Exact nearest neighbours by inner product"
-    if X.shape[1] != pool.shape[1]: raise EmbeddingError(f"rows {X.shape[1]} wide cannot be compared with rows {pool.shape[1]} wide; embed both with one model")
+    if X.shape[1] != pool.shape[1]:
+        raise EmbeddingError(f"rows {X.shape[1]} wide cannot be compared with rows {pool.shape[1]} wide; "
+                             "embed both with one model")
     k = min(check_number(k, 'k', low=1, integer=True), len(pool))
     found, scores = np.empty((len(X), k), np.int64), np.empty((len(X), k), np.float32)
     for start in range(0, len(X), block):
