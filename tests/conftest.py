@@ -14,6 +14,17 @@ QUIET = dict(TEXTLAB_PROGRESS="0", COLUMNS="120", HF_HUB_OFFLINE="1", OMP_NUM_TH
 PYTHON = re.compile(r"\w=(True|False|…)|\w\[\d+\]")   # hybrid=True, queries[0]: nothing that a command line has
 
 
+# scikit-learn's checks of an estimator that do not fit texts, and why
+NO_FEATURES = "texts have no fixed number of features, so fit remembers none and predict refuses none"
+NOT_FOR_TEXTS = {
+    "check_do_not_raise_errors_in_init_or_set_params": "options are checked on construction, by the design of this library",
+    "check_n_features_in": NO_FEATURES,
+    "check_n_features_in_after_fitting": NO_FEATURES,
+    "check_classifiers_train": NO_FEATURES,
+    "check_classifiers_classes": "it uses -1 as a class, which means 'no label' in every corpus of this library",
+}
+
+
 @pytest.fixture(scope="session")
 def quiet():
     "The environment of a process that shows no progress and asks no hub"

@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import check_array
 from sklearn.utils.estimator_checks import check_estimator
 
+from conftest import NOT_FOR_TEXTS
 from textlab.core import ArtifactError, ConfigError, CorpusError, EmbeddingError, TextlabError
 from textlab.corpus import load_corpus
 from textlab.estimator import as_documents, read
@@ -213,14 +214,6 @@ class OfNumbers(TopicGCN):
         return tags
 
 
-NO_FEATURES = "texts have no fixed number of features, so fit remembers none and predict refuses none"
-EXPECTED = {
-    "check_do_not_raise_errors_in_init_or_set_params": "options are checked on construction, by the design of this library",
-    "check_n_features_in": NO_FEATURES,
-    "check_n_features_in_after_fitting": NO_FEATURES,
-    "check_classifiers_train": NO_FEATURES,
-    "check_classifiers_classes": "it uses -1 as a class, which means 'no label' in every corpus of this library",
-}
 
 
 def test_scikit_learns_own_checks_pass_but_for_those_named_with_a_reason(monkeypatch):
@@ -229,10 +222,10 @@ def test_scikit_learns_own_checks_pass_but_for_those_named_with_a_reason(monkeyp
     monkeypatch.setattr(gcn, "as_documents", lambda X: as_documents(as_words(X)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        done = check_estimator(OfNumbers(), expected_failed_checks=EXPECTED, on_skip=None, on_fail=None)
+        done = check_estimator(OfNumbers(), expected_failed_checks=NOT_FOR_TEXTS, on_skip=None, on_fail=None)
     failed = {check["check_name"]: check["exception"] for check in done if check["status"] == "failed"}
     assert not failed, failed
-    assert {check["check_name"] for check in done if check["status"] == "xfail"} == set(EXPECTED), "one passes: take it off the list"
+    assert {check["check_name"] for check in done if check["status"] == "xfail"} == set(NOT_FOR_TEXTS), "one passes: take it off the list"
     assert sum(check["status"] == "passed" for check in done) >= 40
 
 

@@ -85,7 +85,7 @@ def read_json(path: str | Path) -> Rows:
     try: data = json.loads(''.join(line for _, line in numbered_lines(path)) or 'null')
     except (ValueError, RecursionError) as e:
         if isinstance(e, CorpusError): raise
-        hint = '; if it holds one object a line, name it .jsonl' if 'Extra data' in str(e) else ''
+        hint = '; if it holds one object per line, name it .jsonl' if 'Extra data' in str(e) else ''
         raise CorpusError(f"{path}, line {getattr(e, 'lineno', 1)}: not JSON: "
                           f"{getattr(e, 'msg', 'nested too deeply')}{hint}") from None
     if isinstance(data, dict) and data and all(isinstance(v, list) for v in data.values()):
@@ -131,7 +131,7 @@ def read_csv(
 
 # %% ../nbs/02_corpus.ipynb #49ef36b0
 def read_txt(path: str | Path) -> Rows:
-    "One document a line"
+    "One document per line"
     for n, line in numbered_lines(path): yield n, {'text': line.rstrip('\r\n')}
 
 def read_folder(path: str | Path) -> Rows:

@@ -159,7 +159,7 @@ def check_topics(
 ) -> list[list[str]]: # K lists of at most `topn` words
     "The first `topn` words of every topic, or a `ConfigError` naming the one that has too few"
     if isinstance(topics, str) or not len(topics) or any(isinstance(t, str) for t in topics):
-        raise ConfigError("topics: expected a list of lists of words, one list a topic, best word first")
+        raise ConfigError("topics: expected a list of lists of words, one list per topic, best word first")
     topn = check_number(topn, 'topn', low=least, integer=True)
     for k, t in enumerate(topics):
         if len(t) < least: raise ConfigError(f"topics[{k}] has {len(t)} words; this measure needs at least {least}")
@@ -171,7 +171,7 @@ def coherence(
     texts: Sequence[Sequence[str]], # D reference documents, each its words in order
     measure: str = 'c_npmi', # 'c_npmi', 'npmi' (whole documents), 'c_v' or 'u_mass'
     topn: int = 10, # words of each topic that count
-    per_topic: bool = False, # one number a topic instead of their mean?
+    per_topic: bool = False, # one number per topic instead of their mean?
 ) -> float | np.ndarray: # the mean, or [K]
     "How much company the words of a topic keep in `texts`; equal to gensim's CoherenceModel"
     score, window = COHERENCES[check_choice(measure, COHERENCES, 'measure')]
@@ -421,7 +421,7 @@ def recall_at_k(
     ranked: Sequence[Sequence[Hashable]], # Q ranked lists of ids, best first
     relevant: Sequence[Collection[Hashable] | Hashable], # Q sets of relevant ids (or one id each)
     k: int = 10, # answers looked at
-    per_query: bool = False, # one value a question instead of their mean?
+    per_query: bool = False, # one value per question instead of their mean?
 ) -> float | np.ndarray: # in [0, 1], or [Q]
     "Share of the relevant ids that are among the first k answers"
     gains, truth = judge(ranked, relevant, k)
@@ -443,7 +443,7 @@ def mrr(
     ranked: Sequence[Sequence[Hashable]], # Q ranked lists of ids, best first
     relevant: Sequence[Collection[Hashable] | Hashable], # Q sets of relevant ids (or one id each)
     k: int | None = 10, # answers looked at; None: all
-    per_query: bool = False, # one value a question instead of their mean?
+    per_query: bool = False, # one value per question instead of their mean?
 ) -> float | np.ndarray: # in [0, 1], or [Q]
     "Mean of one over the rank of the first relevant answer, 0 where none is among the first k"
     hits = judge(ranked, relevant, k)[0] > 0
@@ -454,7 +454,7 @@ def ndcg_at_k(
     ranked: Sequence[Sequence[Hashable]], # Q ranked lists of ids, best first
     relevant: Sequence[Collection[Hashable] | dict | Hashable], # Q sets of relevant ids, or {id: gain}
     k: int = 10, # answers looked at
-    per_query: bool = False, # one value a question instead of their mean?
+    per_query: bool = False, # one value per question instead of their mean?
 ) -> float | np.ndarray: # in [0, 1], or [Q]
     "Normalised discounted cumulative gain of the first k answers"
     gains, truth = judge(ranked, relevant, k)
