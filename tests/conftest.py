@@ -1,5 +1,5 @@
 """What the tests share: the same examples on every run, and the command line, in this process and in one of its own"""
-import json, os, re, subprocess, sys
+import json, os, re, shutil, subprocess, sys
 
 import pytest
 from hypothesis import settings
@@ -23,6 +23,24 @@ NOT_FOR_TEXTS = {
     "check_classifiers_train": NO_FEATURES,
     "check_classifiers_classes": "it uses -1 as a class, which means 'no label' in every corpus of this library",
 }
+
+# --- a real browser, where there is one --------------------------------------------------------
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+         "--virtual-time-budget=5000", "--dump-dom"]
+
+
+def browse(page, tmp_path, address=""):
+    "The document as a browser leaves it"
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", f"{path.as_uri()}{address}"]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env=environment).stdout
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from conftest import browse, needs_chromium
 from textlab.core import ConfigError, CorpusError, TextlabError
 from textlab.embed import Embedder
 from textlab.lm.encoder import DocumentEncoder
@@ -14,10 +15,7 @@ from textlab.lm.retrieval import terms
 from textlab.lm.search import snippet
 from textlab.web import page_problems, script_json
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node on the PATH")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
 EVIL = [
     "</script><script>document.title='broken'</script>", "<!-- <script>",
     "<img src=x onerror=\"document.title='broken'\">",
@@ -192,20 +190,6 @@ def test_a_word_that_no_passage_holds_still_has_a_direction(encoder):
 
 
 # --- a real browser ----------------------------------------------------------------------------------
-
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-         "--virtual-time-budget=5000", "--dump-dom"]
-
-
-def browse(page, tmp_path, address):
-    "The document as a browser leaves it"
-    path = tmp_path / "page.html"
-    path.write_text(page, encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", f"{path.as_uri()}{address}"]
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env=environment).stdout
-
 
 def shown(document, of): return html.unescape(re.sub(r"<[^>]*>", "", re.search(of, document, flags=re.S)[1]))
 def names_of(document): return re.findall(r"<h2><button[^>]*>(.*?)</button>", document)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import check_array
 from sklearn.utils.estimator_checks import check_estimator
 
-from conftest import NOT_FOR_TEXTS
+from conftest import NOT_FOR_TEXTS, browse, needs_chromium
 from textlab.core import ArtifactError, ConfigError, CorpusError, EmbeddingError, TextlabError
 from textlab.corpus import load_corpus
 from textlab.estimator import as_documents, read
@@ -335,21 +335,6 @@ def test_bad_embeddings(posts, vectors, change, says):
 
 
 # --- the page in a real browser --------------------------------------------------------------------
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-dev-shm-usage", "--virtual-time-budget=5000", "--dump-dom"]
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
-
-
-def browse(page, tmp_path, address=""):
-    "The document as a browser leaves it"
-    path = tmp_path / "page.html"
-    path.write_text(page, encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", f"{path.as_uri()}{address}"]
-    home = {**os.environ, "HOME": str(tmp_path)}
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env=home).stdout
-
 
 def headings(seen): return [html.unescape(found) for found in re.findall(r"<h2>(.*?)</h2>", seen)]
 
