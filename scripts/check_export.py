@@ -1,4 +1,4 @@
-"Exit 1, naming each file, if textlab/ is not exactly what the notebooks make: modules by nbdev, assets by export_assets.py"
+"Exit 1, naming each file, if textlab/ is not exactly what the notebooks make: modules and assets. Needs no git."
 import difflib, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -46,5 +46,5 @@ def differences(root: Path = ROOT) -> list[str]:
 if __name__ == "__main__":
     found = differences()
     for line in found: print(line, file=sys.stderr)
-    if found: sys.exit("The exported package is not what the notebooks say. Run `make export` (and never edit textlab/ by hand).")
+    if found: sys.exit("textlab/ is not what the notebooks say. Run `make export` (and never edit textlab/ by hand).")
     print("Exported package = notebooks")

@@ -2,7 +2,8 @@
 
     ```js {filename="textlab/assets/search/hit.js"}
 
-is a piece of that file; pieces of one file are joined in the order of the page. `make export` calls this after nbdev_export."""
+is a piece of that file; pieces of one file are joined in the order of the page.
+`make export` calls this after nbdev_export."""
 import re, sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ NOTE = {"js": "// {}", "css": "/* {} */", "html": "<!-- {} -->"}  # how each lan
 
 
 def pieces(markdown: str, where: str) -> list[tuple[str, str]]:
-    "Name of the file and text of each piece in a markdown cell, in order; exits where a block is not closed or not understood"
+    "Name and text of each piece in a markdown cell, in order; exits where a block is not closed or not understood"
     found, lines = [], iter(markdown.splitlines())
     for line in lines:
         if not line.startswith("```"): continue
@@ -33,20 +34,27 @@ def named(begun: re.Match, where: str) -> str:
     "The name of a piece's file, once it agrees with the language and stays in the folder"
     language, name = begun["language"], begun["name"]
     if language not in NOTE: sys.exit(f"{where}: {name} is a block of {language!r}; assets are {', '.join(NOTE)}")
-    if not name.endswith(f".{language}"): sys.exit(f"{where}: {name} is a block of {language!r}; its name must end in .{language}")
+    if not name.endswith(f".{language}"):
+        sys.exit(f"{where}: {name} is a block of {language!r}; its name must end in .{language}")
     if ".." in name or name.startswith("/"): sys.exit(f"{where}: {name} is not below textlab/assets")
     return name
+
+
+def note(name: str, page: str) -> str:
+    "The first line of an asset: a comment that says where to change it"
+    return NOTE[name.rpartition(".")[2]].format(f"Made from nbs/{page}; edit that page, not this file.")
 
 
 def assets(root: Path = ROOT) -> dict[str, str]:
     "Text of each asset by its name below textlab/assets, with a first line that says which notebook to edit"
     owner, parts = {}, {}
     for page in sorted(root.glob("nbs/*.ipynb")):
-        cells = nbformat.read(page, as_version=4).cells
-        for name, text in [piece for cell in cells if cell.cell_type == "markdown" for piece in pieces(cell.source, page.name)]:
-            if owner.setdefault(name, page.name) != page.name: sys.exit(f"{name} is written by {owner[name]} and by {page.name}")
+        prose = [cell.source for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "markdown"]
+        for name, text in [piece for cell in prose for piece in pieces(cell, page.name)]:
+            if owner.setdefault(name, page.name) != page.name:
+                sys.exit(f"{name} is written by {owner[name]} and by {page.name}")
             parts.setdefault(name, []).append(text.strip("\n"))
-    head = {name: NOTE[name.rpartition(".")[2]].format(f"Made from nbs/{owner[name]}; edit that page, not this file.") for name in parts}
+    head = {name: note(name, page) for name, page in owner.items()}
     return {name: "\n\n".join([head[name], *texts]) + "\n" for name, texts in parts.items()}
 
 

@@ -24,6 +24,12 @@ GROUPS = [words for words, found in tree(PROGRAM) if not found]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
 
+def needed(found, but=None):
+    "The least that a command must be given, without one of its parameters"
+    words = {"argument": lambda p: ["x"], "option": lambda p: [p.opts[0], "x"]}
+    return [word for p in found.params if p.required and p is not but for word in words[p.param_type_name](p)]
+
+
 def options(command): return [p for p in COMMANDS[command].params if p.param_type_name == "option" and p.name != "help"]
 
 
@@ -36,17 +42,18 @@ def test_every_command_of_every_page_is_there():
 
 def test_help_and_version_load_nothing_heavy(process):
     lines = [["--version"], *([*words, "--help"] for words in [*GROUPS, *COMMANDS])]
-    code = f"import sys\nfrom textlab.cli import run\nprint([run(line) for line in {lines}], [m for m in {HEAVY} if m in sys.modules])"
-    said = process("-c", code)
-    assert said.stdout.splitlines()[-1] == f"{[0] * len(lines)} []" and said.stderr == "", said.stdout[-300:] + said.stderr
+    said = process("-c", "import sys; from textlab.cli import run\n"
+                         f"print([run(line) for line in {lines}], [m for m in {HEAVY} if m in sys.modules])")
+    assert said.stderr == "" and said.stdout.splitlines()[-1] == f"{[0] * len(lines)} []", said.stdout[-300:]
 
 
 @every_command
 def test_help_teaches(say, command):
     status, out, err = say(*command, "--help")
     assert (status, err) == (0, "") and "Examples" in out and f"textlab {' '.join(command)}" in out and "--json" in out
-    assert all(p.help for p in options(command)) and not any("-" in name.removeprefix("--") for p in options(command) for name in p.opts)
-    assert not [p.name for p in options(command) if re.search(r"\b(None|True|False)\b|`", p.help)], "a shell knows no Python"
+    assert all(p.help for p in options(command))
+    assert not [name for p in options(command) for name in p.opts if "-" in name.removeprefix("--")]
+    assert not [p.name for p in options(command) if re.search(r"\b(None|True|False)\b|[`[]", p.help)]
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=" ".join)
@@ -71,10 +78,10 @@ def test_every_option_has_both_spellings(command):
     found = COMMANDS[command]
     for p in (p for p in options(command) if p.name != "json"):
         value = [] if p.is_flag else ["3"]
-        needed = [a for q in found.params if q.required and q is not p for a in (["x"] if q.param_type_name == "argument" else [q.opts[0], "x"])]
         for option in [*p.opts, *p.secondary_opts]:
-            read = [found.make_context("x", [*needed, "--" + option[2:].replace("_", dash), *value], token_normalize_func=core.read_name).params for dash in "_-"]
-            assert read[0] == read[1] and str(read[0][p.name]) in ("3", "3.0", "True", "False"), option
+            lines = [[*needed(found, p), "--" + option[2:].replace("_", dash), *value] for dash in "_-"]
+            one, two = (found.make_context("x", line, token_normalize_func=core.read_name).params for line in lines)
+            assert one == two and str(one[p.name]) in ("3", "3.0", "True", "False"), option
 
 
 def bundles():
@@ -90,7 +97,9 @@ def bundles():
 
 
 OFFERED = bundles()
-LEFT_OUT = {"theta.topics.TopicModel": "decoder latent prior alpha warm_start align_weight beta_decay word_features neighbours word_dim valid_share"}
+LEFT_OUT = {"theta.topics.TopicModel": "decoder latent prior alpha warm_start align_weight beta_decay word_features "
+                                       "neighbours word_dim valid_share"}
+ESTIMATORS = [of for of in OFFERED if of.endswith(("TopicModel", "TopicGCN", "LanguageModel", "DocumentEncoder"))]
 
 
 @pytest.mark.parametrize("of", OFFERED)
@@ -100,24 +109,54 @@ def test_options_are_read_from_the_source_as_python_reads_them(of):
     real, docs = inspect.signature(f).parameters, docments(getattr(f, "__func__", f))
     assert OFFERED[of] <= real.keys()
     for name in OFFERED[of]:
-        read = core.declared(of)[name]
-        assert (read.default, read.optional, read.comment) == (real[name].default, "None" in str(real[name].annotation), docs[name]), name
+        read, optional = core.declared(of)[name], "None" in str(real[name].annotation)
+        assert (read.default, read.optional, read.comment) == (real[name].default, optional, docs[name]), name
 
 
-@pytest.mark.parametrize("of", [of for of in OFFERED if of.split(".")[-1] in ("TopicModel", "TopicGCN", "LanguageModel", "DocumentEncoder")])
+@pytest.mark.parametrize("of", ESTIMATORS)
 def test_every_argument_of_an_estimator_is_an_option_or_left_out_on_purpose(of):
-    assert set(core.declared(of)) - OFFERED[of] == set(LEFT_OUT.get(of, "").split())
+    every = {name for name, d in core.declared(of).items() if d.default is not core.REQUIRED}
+    assert every - OFFERED[of] == set(LEFT_OUT.get(of, "").split())
 
 
 @every_command
 def test_what_is_not_given_is_the_default_of_the_library(command, monkeypatch):
     "From the words of a command line to the call: defaults arrive as the library has them"
     found, seen = COMMANDS[command], {}
-    needed = [a for p in found.params if p.required for a in (["x"] if p.param_type_name == "argument" else [p.opts[0], "x"])]
     monkeypatch.setattr(core, "run_command", lambda f, arguments, *_: seen.update(arguments))
-    found.callback(**found.make_context("x", needed).params)
+    found.callback(**found.make_context("x", needed(found)).params)
     for call in (v for v in seen.values() if isinstance(v, core.Call)):
-        assert call.given == {name: core.declared(call.of)[name].default for name in call.given}
+        defaults = {name: d.default for name, d in core.declared(call.of).items()}
+        optional = {name for name in call.given if name in defaults and defaults[name] is not core.REQUIRED}
+        assert {name: call.given[name] for name in optional} == {name: defaults[name] for name in optional}
+
+
+OWN = [  # options that a command declares itself, and the argument whose default they repeat
+    ("corpus.embed_corpus", "embedder", "embed.embed", "embedder"),
+    ("theta.theta_topics", "num_words", "theta.topics.TopicModel.topic_words", "n"),
+    ("theta.theta_topics", "method", "theta.topics.TopicModel.topic_words", "method"),
+    ("topicgcn.topicgcn_explain", "label", "topicgcn.gcn.TopicGCN.explain", "label"),
+    ("topicgcn.topicgcn_explain", "num", "topicgcn.gcn.TopicGCN.explain", "n"),
+    ("topicgcn.topicgcn_graph", "title", "topicgcn.gcn.TopicGCN.graph_page", "title"),
+    ("search.search_page", "seed", "lm.encoder.DocumentEncoder", "seed"),
+    ("search.search_evaluate", "unknown", "corpus.check_relevant", "unknown"),
+]
+
+
+@pytest.mark.parametrize("command, option, of, argument", OWN)
+def test_options_of_a_command_alone_repeat_the_default_of_the_library(command, option, of, argument):
+    room, name = command.split(".")
+    f = getattr(importlib.import_module(f"textlab.cli.{room}"), name)
+    assert inspect.signature(f).parameters[option].default == core.declared(of)[argument].default
+
+
+def test_lists_of_a_benchmark_are_those_of_the_library():
+    from textlab.bench import classification, retrieval
+    from textlab.cli.bench import bench_classification, bench_retrieval, listed
+    for command, option, f in ((bench_classification, "corpora", classification.bench_classification),
+                               (bench_retrieval, "sets", retrieval.bench_retrieval)):
+        here, there = (inspect.signature(g).parameters[option].default for g in (command, f))
+        assert listed(here) == list(there)
 
 
 # --- corpora and vectors ---------------------------------------------------------------------------
@@ -149,7 +188,8 @@ def test_a_mistake_in_a_process_of_its_own(process, tmp_path):
 
 def test_bad_places(mistake, tmp_path):
     (tmp_path / "file").write_text("x")
-    for command in (["embed", "lee"], ["demo"]): assert "a parent of it is a file" in mistake(*command, "--out", tmp_path / "file/x")
+    for command in (["embed", "lee"], ["demo"]):
+        assert "a parent of it is a file" in mistake(*command, "--out", tmp_path / "file/x")
 
 
 def test_our_own_mistakes_keep_their_traceback(monkeypatch):

@@ -11,7 +11,8 @@ import numpy as np, pytest
 def fitted(tmp_path_factory, process):
     "A supervised model of 80 posts, by a real process with real embeddings"
     folder = tmp_path_factory.mktemp("fitted")
-    argv = ["theta", "fit", "newsgroups-mini", "--limit", "80", "--num-topics", "5", "--epochs", "3", "--mode=supervised", "--embedder", "minilm", "--kl-warmup", "1", "--out", folder / "model", "--json"]
+    argv = ["theta", "fit", "newsgroups-mini", "--limit", "80", "--num-topics", "5", "--mode=supervised", "--epochs", "3",
+            "--embedder", "minilm", "--kl-warmup", "1", "--out", folder / "model", "--json"]
     return folder, process("-m", "textlab", *argv)
 
 
@@ -22,7 +23,8 @@ def test_fit(fitted):
     assert done.stdout.count("\n") == 1 and (answer["num_topics"], answer["documents"], answer["epochs"]) == (5, 80, 3)
     assert sum(t["documents"] for t in answer["topics"]) == 80 and all(len(t["words"]) == 8 for t in answer["topics"])
     assert [p.name for p in folder.iterdir()] == ["model"]
-    assert {"best_model.pt", "last_model.pt", "training_history.json", "config.json", "model.safetensors"} <= {p.name for p in (folder / "model").iterdir()}
+    files = {"best_model.pt", "last_model.pt", "training_history.json", "config.json", "model.safetensors"}
+    assert files <= {p.name for p in (folder / "model").iterdir()}
 
 
 def test_topics(fitted, say):
@@ -35,13 +37,14 @@ def test_topics(fitted, say):
 
 def test_transform(fitted, say, tmp_path):
     model = fitted[0] / "model"
-    status, out, _ = say("theta", "transform", model, "newsgroups-mini", "--limit", "12", "--out", tmp_path / "theta.npy", "--json")
+    for name in ("theta.npy", "theta.csv"):
+        assert say("theta", "transform", model, "newsgroups-mini", "--limit", "12", "--out", tmp_path / name)[0] == 0
     theta = np.load(tmp_path / "theta.npy")
-    assert status == 0 and theta.shape == (12, 5) and theta.dtype == np.float32 and np.allclose(theta.sum(1), 1, atol=1e-5)
+    assert theta.shape == (12, 5) and theta.dtype == np.float32 and np.allclose(theta.sum(1), 1, atol=1e-5)
     assert np.allclose(theta, np.load(model / "theta.npy")[:12], atol=1e-5)
-    status, out, _ = say("theta", "transform", model, "newsgroups-mini", "--limit", "12", "--out", tmp_path / "theta.csv")
     rows = list(csv.DictReader(open(tmp_path / "theta.csv")))
-    assert [r["id"] for r in rows] == [f"post-{i}" for i in range(12)] and [int(r["topic"]) for r in rows] == theta.argmax(1).tolist()
+    assert [r["id"] for r in rows] == [f"post-{i}" for i in range(12)]
+    assert [int(r["topic"]) for r in rows] == theta.argmax(1).tolist()
 
 
 def test_evaluate(fitted, say):
@@ -51,7 +54,9 @@ def test_evaluate(fitted, say):
 
 
 def test_a_reader_that_hangs_up_is_no_error(fitted, quiet):
-    p = subprocess.Popen([sys.executable, "-m", "textlab", "theta", "topics", str(fitted[0] / "model")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=quiet | {"PYTHONUNBUFFERED": ""})  # as a user's shell has it
+    line = [sys.executable, "-m", "textlab", "theta", "topics", str(fitted[0] / "model")]
+    buffered = quiet | {"PYTHONUNBUFFERED": ""}  # as a user's shell has it
+    p = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered)
     p.stdout.close()
     assert (p.stderr.read(), p.wait(60)) == (b"", 141)
     p.stderr.close()
@@ -66,8 +71,11 @@ def small(tmp_path):
     words = [[f"{w}{c}" for c in "abcdefgh"] for w in ("moon", "army", "cell")]
     rows = [(f"d{i}", " ".join(rng.choice(words[i % 3], 12)), f"kind{i % 3}") for i in range(60)]
     write(tmp_path / "in/texts.csv", rows)
-    np.save(tmp_path / "in/vectors.npy", (np.eye(3)[np.arange(60) % 3] @ rng.normal(size=(3, 8)) + .1 * rng.normal(size=(60, 8))).astype(np.float32))
-    return ["theta", "fit", tmp_path / "in/texts.csv", "--embeddings", tmp_path / "in/vectors.npy", "--num_topics", 3, "--epochs", 4]
+    centres = rng.normal(size=(3, 8))
+    X = centres[np.arange(60) % 3] + .1 * rng.normal(size=(60, 8))
+    np.save(tmp_path / "in/vectors.npy", X.astype(np.float32))
+    texts, vectors = tmp_path / "in/texts.csv", tmp_path / "in/vectors.npy"
+    return ["theta", "fit", texts, "--embeddings", vectors, "--num_topics", 3, "--epochs", 4]
 
 
 def write(path, rows, header=("id", "text", "label")):
@@ -95,18 +103,23 @@ def test_overwrite_is_asked_for(small, say, mistake, tmp_path):
 
 # --- bad input -------------------------------------------------------------------------------------
 
+def lines(row, n=30):
+    "A file of ids and texts"
+    return "id,text\n" + "".join(row(i) + "\n" for i in range(n))
+
+
 BAD_FILES = {
     "an empty file": ("", "is empty"),
     "only a header": ("id,text\n", "holds no rows"),
     "one document": ("id,text\na,a single text about the moon\n", "1 document"),
-    "only stop words": ("id,text\n" + "".join(f"d{i},it is the and of\n" for i in range(30)), "stop words"),
-    "identical texts": ("id,text\n" + "".join(f"d{i},the same moon landing again\n" for i in range(30)), "fewer than 3 different"),
-    "a missing id": ("id,text\n" + "".join(f"{'' if i == 7 else i},text {i} of the moon\n" for i in range(30)), "line 9"),
-    "a duplicate id": ("id,text\n" + "".join(f"{min(i, 20)},text {i} of the moon\n" for i in range(30)), "'20'"),
+    "only stop words": (lines(lambda i: f"d{i},it is the and of"), "stop words"),
+    "identical texts": (lines(lambda i: f"d{i},the same moon landing again"), "fewer than 3 different"),
+    "a missing id": (lines(lambda i: f"{'' if i == 7 else i},text {i} of the moon"), "line 9"),
+    "a duplicate id": (lines(lambda i: f"{min(i, 20)},text {i} of the moon"), "'20'"),
     "not UTF-8": ("id,text\na,caf\xe9\nb,bar\n".encode("latin-1"), "line 2"),
     "a missing column": ("id,body\na,moon\n", "no column 'text'"),
-    "too many topics": ("id,text\na,moon army\nb,moon cell\nc,army\nd,cell\ne,field\nf,moon\n", "num_topics=9", "--num_topics", "9"),
-    "no labels to learn from": ("id,text\n" + "".join(f"d{i},text {i} of the moon\n" for i in range(30)), "label", "--mode", "supervised"),
+    "too many topics": (lines(lambda i: f"d{i},moon {'abc'[i % 3]*4}", 6), "num_topics=9", "--num_topics", "9"),
+    "no labels to learn from": (lines(lambda i: f"d{i},text {i} of the moon"), "label", "--mode", "supervised"),
 }
 
 
@@ -117,7 +130,8 @@ def test_bad_files(mistake, tmp_path, name):
     options = more or ["--num_topics", "3"]
     n = max(1, len(content.splitlines()) - 1)
     np.save(tmp_path / "v.npy", np.ones((n, 8), np.float32))
-    assert says in mistake("theta", "fit", tmp_path / "in.csv", "--embeddings", tmp_path / "v.npy", *options, "--out", tmp_path / "model")
+    fit = ("theta", "fit", tmp_path / "in.csv", "--embeddings", tmp_path / "v.npy", "--out", tmp_path / "model")
+    assert says in mistake(*fit, *options)
 
 
 BAD_VECTORS = {
@@ -137,9 +151,11 @@ def test_bad_vectors(small, mistake, tmp_path, name):
 
 
 @pytest.mark.parametrize("option, says", [
-    (("--num_topcs", 5), "--num_topics"), (("--epochs", "ten"), "valid integer"), (("--epochs", 0), "epochs"), (("--mode", "zeroshot"), "did you mean 'zero_shot'"),
-    (("--model_size", "0.7B"), "0.6B"), (("--learning_rate", "nan"), "learning_rate"), (("--seed", -1), "seed"), (("--limit", 0), "limit"), (("--text", "body"), "no column 'body'"),
-    (("--split", "train"), "split"), (("--batch_size", 0), "batch_size"), (("--embeddings", "missing.npy"), "no such file"), (("extra",), "extra"),
+    (("--num_topcs", 5), "--num_topics"), (("--epochs", "ten"), "valid integer"), (("--epochs", 0), "epochs"),
+    (("--mode", "zeroshot"), "did you mean 'zero_shot'"), (("--model_size", "0.7B"), "0.6B"), (("--seed", -1), "seed"),
+    (("--learning_rate", "nan"), "learning_rate"), (("--limit", 0), "limit"), (("--text", "body"), "no column 'body'"),
+    (("--split", "train"), "split"), (("--batch_size", 0), "batch_size"),
+    (("--embeddings", "missing.npy"), "no such file"), (("extra",), "extra"),
 ], ids=lambda v: " ".join(map(str, v)) if isinstance(v, tuple) else "")
 def test_bad_options(small, mistake, tmp_path, option, says):
     assert says in mistake(*small, *option, "--out", tmp_path / "model")
@@ -179,17 +195,19 @@ def test_damaged_models(fitted, mistake, tmp_path, name):
     shutil.copytree(fitted[0] / "model", tmp_path / "model")
     DAMAGE[name](tmp_path / "model")
     said = mistake("theta", "topics", tmp_path / "model")
-    assert {"a missing file": "vocabulary.json", "an edited config": "config.json"}.get(name, "model.safetensors") in said
+    at_fault = {"a missing file": "vocabulary.json", "an edited config": "config.json"}
+    assert at_fault.get(name, "model.safetensors") in said
 
 
 def test_bad_use_of_a_model(fitted, mistake, tmp_path):
-    model = fitted[0] / "model"
-    write(tmp_path / "in/new.csv", [("a", "a post about the moon", "sci.space"), ("b", "a post about cars", "rec.autos")])
+    model, new = fitted[0] / "model", tmp_path / "in/new.csv"
+    write(new, [("a", "a post about the moon", "sci.space"), ("b", "a post about cars", "rec.autos")])
+    assert "'rec.autos'" in mistake("theta", "evaluate", model, new)
     np.save(tmp_path / "narrow.npy", np.ones((2, 8), np.float32))
-    assert "'rec.autos'" in mistake("theta", "evaluate", model, tmp_path / "in/new.csv")
-    assert "width 8 where 384" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--embeddings", tmp_path / "narrow.npy", "--out", tmp_path / "t.npy")
-    assert ".npy or .csv" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--out", tmp_path / "t.xlsx")
     (tmp_path / "folder.npy").mkdir()
-    assert "is a folder" in mistake("theta", "transform", model, tmp_path / "in/new.csv", "--out", tmp_path / "folder.npy")
+    transform = ("theta", "transform", model, new, "--out")
+    assert "width 8 where 384" in mistake(*transform, tmp_path / "t.npy", "--embeddings", tmp_path / "narrow.npy")
+    assert ".npy or .csv" in mistake(*transform, tmp_path / "t.xlsx")
+    assert "is a folder" in mistake(*transform, tmp_path / "folder.npy")
     assert "at most 4" in mistake("theta", "topics", model, "--topic", "5")
     assert "no such folder" in mistake("theta", "topics", tmp_path / "nothing")

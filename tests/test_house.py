@@ -160,6 +160,7 @@ def test_what_is_imported_is_asked_for():
 # --- scripts and styles of pages -----------------------------------------------------------------
 
 ASSETS = sorted(path for path in (PACKAGE / "assets").rglob("*") if path.is_file())
+SCRIPTS = [path for path in ASSETS if path.suffix == ".js"]
 
 
 def scripts():
@@ -169,7 +170,7 @@ def scripts():
     return check_export, export_assets
 
 
-@pytest.mark.parametrize("path", [path for path in ASSETS if path.suffix == ".js"], ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_scripts_of_pages_are_javascript(path):
     if shutil.which("node") is None: pytest.skip("no node on the PATH")
     run("node", "--check", path)
@@ -183,18 +184,20 @@ def test_lines_of_assets_can_be_read():
 
 def markdown_page(folder, name, *cells):
     "A notebook of markdown cells alone"
-    page = {"nbformat": 4, "nbformat_minor": 5, "metadata": {},
-            "cells": [{"cell_type": "markdown", "id": f"c{i}", "metadata": {}, "source": cell} for i, cell in enumerate(cells)]}
+    cells = [{"cell_type": "markdown", "id": f"c{i}", "metadata": {}, "source": cell} for i, cell in enumerate(cells)]
+    page = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}
     (folder / "nbs").mkdir(exist_ok=True)
     (folder / "nbs" / name).write_text(json.dumps(page), encoding="utf-8")
 
 
-def block(name, text, language="js"): return f'Words.\n\n```{language} {{filename="textlab/assets/{name}"}}\n{text}\n```\n\nMore words.'
+def block(name, text, language="js"):
+    return f'Words.\n\n```{language} {{filename="textlab/assets/{name}"}}\n{text}\n```\n\nMore words.'
 
 
 def test_assets_are_the_blocks_of_one_page_in_order(tmp_path):
     _, export_assets = scripts()
-    markdown_page(tmp_path, "10_a.ipynb", block("a/b.js", "let x = 1"), "```js\nnot exported\n```", block("a/b.js", "let y = `2`"), block("c.css", "i {}", "css"))
+    markdown_page(tmp_path, "10_a.ipynb", block("a/b.js", "let x = 1"), "```js\nnot exported\n```",
+                  block("a/b.js", "let y = `2`"), block("c.css", "i {}", "css"))
     assert sorted(export_assets.write_assets(tmp_path)) == ["a/b.js", "c.css"]
     first, *rest = (tmp_path / "textlab/assets/a/b.js").read_text().splitlines()
     assert "10_a.ipynb" in first and [line for line in rest if line] == ["let x = 1", "let y = `2`"]

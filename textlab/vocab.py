@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TERM', 'STOP_WORDS', 'BLOCK', 'SETTINGS', 'normalize', 'word_pattern', 'tokenize', 'terms', 'stop_word_set', 'blocks',
-           'count_block', 'Vocabulary', 'df_bound', 'unit_csr', 'idf', 'tfidf', 'bm25_idf', 'bm25_rows', 'class_counts',
-           'c_tfidf', 'exclusivity', 'top_words']
+           'count_block', 'Vocabulary', 'df_bound', 'unit_csr', 'idf', 'tfidf', 'bm25_idf', 'bm25_weights', 'bm25_rows',
+           'class_counts', 'c_tfidf', 'exclusivity', 'top_words']
 
 # %% ../nbs/03_vocab.ipynb #bda65b64
 import re, unicodedata
@@ -34,7 +34,8 @@ def word_pattern(
     "The regular expression that finds the words of a normalised text"
     whole = r"\b[^\W\d_]{%d,}\b" % min_length             # letters with no letter, digit or underscore before or after
     negated = r"(?!(?<=n)['’]t\b)"                         # not the start of don't
-    ending = r"(?<!['’]s)(?<!['’]d)(?<!['’]m)(?<!['’]t)(?<!['’]re)(?<!['’]ve)(?<!['’]ll)" # not what a possessive or contraction leaves
+    # not what a possessive or a contraction leaves
+    ending = r"(?<!['’]s)(?<!['’]d)(?<!['’]m)(?<!['’]t)(?<!['’]re)(?<!['’]ve)(?<!['’]ll)"
     return re.compile(whole + negated + (ending if min_length < 3 else '')) # all endings have one or two letters
 
 def tokenize(
@@ -71,27 +72,33 @@ BLOCK = 4096 # documents counted at a time
 
 def blocks(
     texts: Iterable[str], # N texts: a list, a column of a corpus, a generator
-    size: int = BLOCK, # texts a block
+    size: int = BLOCK, # texts in a block
 ) -> Iterator[list[str]]: # lists of up to `size` texts
-    "Cut texts into blocks without holding all of them, checking that each is a string"
-    if isinstance(texts, (str, bytes)): raise CorpusError(f"texts: expected a list of texts, got a single {type(texts).__name__}")
+    "Cut texts into blocks without holding all of them; a `CorpusError` names the first entry that is no text"
+    if isinstance(texts, (str, bytes)):
+        raise CorpusError(f"texts: expected a list of texts, got a single {type(texts).__name__}")
     block = []
     for i, text in enumerate(texts):
-        if not isinstance(text, str): raise CorpusError(f"texts[{i}]: expected text, got {type(text).__name__} ({text!r:.60})")
+        if not isinstance(text, str):
+            raise CorpusError(f"texts[{i}]: expected text, got {type(text).__name__} ({text!r:.60})")
         block.append(text)
-        if len(block) == size: yield block; block = []
+        if len(block) == size:
+            yield block
+            block = []
     if block: yield block
 
 def count_block(
-    documents: Iterable[Iterable[int]], # per document the numbers of its words
-    width: Callable[[], int], # gives the number of columns, asked after counting
+    documents: Iterable[Iterable[int]], # the numbers of the words of each document
+    width: Callable[[], int], # gives the number of columns; it is called after counting
 ) -> sp.csr_matrix: # [documents, width] float32
     "Count numbered words into a sparse matrix"
     flat, ends = array('i'), [0]
     for numbers in documents:
-        flat.extend(numbers); ends.append(len(flat))
-    indices = np.frombuffer(flat, dtype=np.int32) if flat else np.zeros(0, np.int32)
-    X = sp.csr_matrix((np.ones(len(flat), np.float32), indices.copy(), np.array(ends, np.int32)), shape=(len(ends) - 1, width()))
+        flat.extend(numbers)
+        ends.append(len(flat))
+    indices = np.frombuffer(flat, dtype=np.int32).copy() if flat else np.zeros(0, np.int32)
+    once = np.ones(len(flat), np.float32)
+    X = sp.csr_matrix((once, indices, np.array(ends, np.int32)), shape=(len(ends) - 1, width()))
     X.sum_duplicates()
     return X
 
@@ -99,9 +106,9 @@ def count_block(
 class Vocabulary:
     "The words that count: learned from texts, then applied to any text"
     def __init__(self,
-        vocab_size: int | None = 5000, # words kept at most, the most frequent ones; None keeps all
-        min_df: int | float = 1, # smallest document frequency: documents (int) or a share of them (float in [0, 1])
-        max_df: int | float = 1., # largest document frequency, likewise
+        vocab_size: int | None = 5000, # words kept at most, the most frequent ones; None: all
+        min_df: int | float = 1, # least documents with a word (int), or the least share of them (float in [0, 1])
+        max_df: int | float = 1., # most documents with a word (int), or the largest share of them (float in [0, 1])
         min_length: int = 3, # letters that a word has at least
         stop_words: str | Iterable[str] | None = 'english', # 'english', your own, or None
         max_ngram: int = 1, # 2 also counts pairs of neighbouring words, 3 triples
@@ -114,7 +121,8 @@ class Vocabulary:
         self.doc_freq = np.zeros(0, np.int64)  # [V] documents with the word
         self.n_docs = 0                        # documents in the texts of `fit`
     def __len__(self) -> int: return len(self.words)
-    def __repr__(self) -> str: return f"Vocabulary({len(self):,} words of {self.n_docs:,} documents: {', '.join(self.words[:5])}, …)"
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self):,} words of {self.n_docs:,} documents: {', '.join(self.words[:5])}, …)"
 
 # %% ../nbs/03_vocab.ipynb #d98991de
 def df_bound(
@@ -123,7 +131,8 @@ def df_bound(
     name: str, # of the setting, for the message
 ) -> float: # documents
     "A document-frequency bound in documents"
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool): return check_number(value, name, low=0, integer=True)
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if whole: return check_number(value, name, low=0, integer=True)
     return check_number(value, name, low=0, high=1)*n_docs
 
 # %% ../nbs/03_vocab.ipynb #30907dd3
@@ -147,12 +156,16 @@ def select(self: Vocabulary,
     doc_freq: np.ndarray, # [len(seen)] documents with it
     n_docs: int, # documents
 ) -> np.ndarray: # [V] positions in `seen` of the words kept, most frequent first
-    "Choose the words by document frequency, frequency and alphabet"
+    "Choose the words by document frequency, frequency and alphabet, or raise a `CorpusError` if none is left"
     if not n_docs: raise CorpusError("texts: there are none to learn a vocabulary from")
-    if not len(seen): raise CorpusError(f"no vocabulary: the {n_docs:,} texts hold nothing but stop words and words of fewer than {self.min_length} letters; keep stop words, or shorter ones")
+    if not len(seen):
+        raise CorpusError(f"no vocabulary: the {n_docs:,} texts hold nothing but stop words and words of "
+                          f"fewer than {self.min_length} letters; keep stop words, or shorter ones")
     low, high = df_bound(self.min_df, n_docs, 'min_df'), df_bound(self.max_df, n_docs, 'max_df')
     keep = np.flatnonzero((doc_freq >= low) & (doc_freq <= high))
-    if not len(keep): raise CorpusError(f"no vocabulary: none of {len(seen):,} words is in at least {low:g} and at most {high:g} of {n_docs:,} texts; lower min_df={self.min_df} or raise max_df={self.max_df}")
+    if not len(keep):
+        raise CorpusError(f"no vocabulary: none of {len(seen):,} words is in at least {low:g} and at most {high:g} of "
+                          f"{n_docs:,} texts; lower min_df={self.min_df} or raise max_df={self.max_df}")
     order = np.lexsort((np.array(seen, dtype=object)[keep].astype(str), -counts[keep]))
     size = None if self.vocab_size is None else check_number(self.vocab_size, 'vocab_size', low=1, integer=True)
     return keep[order[:size]]
@@ -162,10 +175,11 @@ def select(self: Vocabulary,
 def learn(self: Vocabulary,
     texts: Iterable[str], # N texts, read once
     keep: bool, # return the counts, too?
-    size: int = BLOCK, # texts a block
-) -> list[sp.csr_matrix]: # [size, V] each, or nothing
+    size: int = BLOCK, # texts in a block
+) -> list[sp.csr_matrix]: # [size, V] each; an empty list without `keep`
     "Count `texts`, choose the words, and return the counted blocks if `keep`"
-    number = defaultdict(); number.default_factory = number.__len__
+    number = defaultdict()
+    number.default_factory = number.__len__                                # a new word gets the next free number
     words, kept, n_docs = self.analyzer(), [], 0
     counts, doc_freq = np.zeros(0, np.int64), np.zeros(0, np.int64)
     for block in blocks(texts, size):
@@ -175,7 +189,8 @@ def learn(self: Vocabulary,
         doc_freq = np.pad(doc_freq, grow) + np.bincount(X.indices, minlength=len(number))
         n_docs += len(block)
         if keep: kept.append(X)
-    seen = list(number); chosen = self.select(seen, counts, doc_freq, n_docs)
+    seen = list(number)
+    chosen = self.select(seen, counts, doc_freq, n_docs)
     self.words = [seen[i] for i in chosen]
     self.index = {w: i for i, w in enumerate(self.words)}
     self.counts, self.doc_freq, self.n_docs = counts[chosen], doc_freq[chosen], n_docs
@@ -213,8 +228,9 @@ def transform(self: Vocabulary,
     texts: Iterable[str], # N texts
 ) -> sp.csr_matrix: # [N, V] float32 counts; a row of zeros for a text without a known word
     "Count the known words of `texts`"
-    get, words = self.fitted().index.get, self.analyzer()
-    counted = [count_block(([i for w in words(t) if (i := get(w)) is not None] for t in block), self.__len__) for block in blocks(texts)]
+    index, words = self.fitted().index, self.analyzer()
+    def numbers(text: str) -> list[int]: return [index[w] for w in words(text) if w in index]
+    counted = [count_block(map(numbers, block), self.__len__) for block in blocks(texts)]
     return sp.vstack(counted, format='csr') if counted else sp.csr_matrix((0, len(self)), dtype=np.float32)
 
 @patch
@@ -243,9 +259,11 @@ def from_dict(cls: Vocabulary,
         self = cls(**data['settings'])
         self.words, self.n_docs = [str(w) for w in data['words']], int(data['n_docs'])
         self.counts, self.doc_freq = (np.array(data[k], dtype=np.int64) for k in ('counts', 'doc_freq'))
-    except (KeyError, TypeError, ValueError) as e: raise ArtifactError(f"not a saved vocabulary: {type(e).__name__} {e}") from None
+    except (KeyError, TypeError, ValueError) as e:
+        raise ArtifactError(f"not a saved vocabulary: {type(e).__name__} {e}") from None
     self.index = {w: i for i, w in enumerate(self.words)}
-    if not len(self.index) == len(self.words) == len(self.counts) == len(self.doc_freq): raise ArtifactError("a damaged vocabulary: words repeat, or the counts are not those of the words")
+    if not len(self.index) == len(self.words) == len(self.counts) == len(self.doc_freq):
+        raise ArtifactError("a damaged vocabulary: words repeat, or the counts are not those of the words")
     return self
 
 # %% ../nbs/03_vocab.ipynb #22a58b69
@@ -285,6 +303,22 @@ def bm25_idf(
     "Inverse document frequency as BM25 has it (Lucene's form)"
     return np.log1p((n_docs - doc_freq + .5)/(doc_freq + .5))
 
+def bm25_weights(
+    counts: sp.csr_matrix, # [N, V] counts
+    idf: np.ndarray, # [V] inverse document frequencies of the training documents
+    mean_length: float, # words of an average document
+    k1: float = 1.2, # how quickly repetitions saturate
+    b: float = .75, # how much the length matters, 0 to 1
+    factor: float = 1., # a
+    dtype: type = np.float64, # of the arithmetic
+) -> sp.csr_matrix: # [N, V] float32
+    "BM25 weight of each word in each document (Robertson & Zaragoza 2009)"
+    X = sp.csr_matrix(counts, dtype=dtype, copy=True)
+    length = np.repeat(np.asarray(X.sum(1)).ravel(), np.diff(X.indptr))    # of the document that each count is in
+    saturated = X.data*factor/(X.data + k1*(1 - b + b*length/mean_length))
+    X.data = (saturated*idf.astype(np.float32)[X.indices]).astype(np.float32)
+    return X
+
 def bm25_rows(
     counts: sp.csr_matrix, # [N, V] counts
     idf: np.ndarray, # [V] inverse document frequencies of the training documents
@@ -293,11 +327,7 @@ def bm25_rows(
     b: float = .75, # how much the length matters, 0 to 1
 ) -> sp.csr_matrix: # [N, V] float32, rows of unit length (or zero)
     "BM25 weights, each document scaled to unit length"
-    rows = sp.csr_matrix(counts, dtype=np.float32, copy=True)
-    length = np.repeat(np.asarray(rows.sum(1)).ravel(), np.diff(rows.indptr))
-    saturated = rows.data*(k1 + 1)/(rows.data + k1*(1 - b + b*length/mean_length))
-    rows.data = saturated*idf.astype(np.float32)[rows.indices]
-    return unit_csr(rows)
+    return unit_csr(bm25_weights(counts, idf, mean_length, k1, b, factor=k1 + 1, dtype=np.float32))
 
 # %% ../nbs/03_vocab.ipynb #93ed880b
 def class_counts(
@@ -326,20 +356,22 @@ def exclusivity(
     power: float = 1., # γ: 0 leaves the weights, 2 is strict
     counts: np.ndarray | None = None, # [K, V] what p(k|w) is computed from; default: `weights`
 ) -> np.ndarray: # [K, V] weights × p(k|w)^γ
-    "Favour the words that belong to one topic alone"
+    "Favour the words that belong to one topic alone (FREX: Bischof & Airoldi 2012)"
     power = check_number(power, 'power', low=0)
     W = np.asarray(weights, dtype=np.float64)
     n = W if counts is None else np.asarray(counts, dtype=np.float64)
     if n.shape != W.shape: raise ConfigError(f"exclusivity: counts {n.shape} are not of the shape of weights {W.shape}")
-    if (W < 0).any() or (n < 0).any(): raise ConfigError("exclusivity: weights and counts must not be negative; use a softmax or counts, not logits")
+    if (W < 0).any() or (n < 0).any():
+        raise ConfigError("exclusivity: weights and counts must not be negative; use a softmax or counts, not logits")
     return W*(n/np.maximum(n.sum(axis=0), 1e-12))**power
 
 def top_words(
     weights: np.ndarray, # [K, V] weights of words in topics
     words: Sequence[str], # [V] the vocabulary
-    n: int = 10, # words a topic
+    n: int = 10, # words of each topic
 ) -> list[list[str]]: # K lists of n words, heaviest first
     "The heaviest words of each topic; equal weights stay in the order of the vocabulary"
     weights, n = np.asarray(weights), check_number(n, 'n', low=1, integer=True)
-    if weights.ndim != 2 or weights.shape[1] != len(words): raise ConfigError(f"top_words: weights of shape {weights.shape} for {len(words):,} words")
+    if weights.ndim != 2 or weights.shape[1] != len(words):
+        raise ConfigError(f"top_words: weights of shape {weights.shape} for {len(words):,} words")
     return [[words[j] for j in row] for row in np.argsort(-weights, axis=1, kind='stable')[:, :n]]

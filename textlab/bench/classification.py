@@ -480,9 +480,9 @@ def run_class(
 @delegates(run_all, but=['given', 'together'])
 def bench_classification(
     corpora: Sequence[str] = tuple(CORPORA), # names for `load_corpus`
-    systems: str | Sequence[str] | None = None, # names; default: all
+    systems: str | Sequence[str] | None = None, # names separated by commas; in Python also a list; None: all
     seeds: int | dict[str, int] = 3, # runs per system
-    out: str | Path = 'classification.jsonl', # JSON-lines file to write and to resume from
+    out: str | Path = 'classification.jsonl', # results, one JSON line per run, kept and resumed from
     embeddings: str | Path | None = None, # folder with <corpus>.npy (or .f16.npy); made there where they are missing
     validation: float = 0., # share of train to judge on instead of test
     options: dict | None = None, # handed to the systems, such as epochs=2, for trials

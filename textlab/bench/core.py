@@ -473,8 +473,7 @@ def summarise(
         known = {c.name: number(c.scale*row.get(c.measure, math.nan), c.digits) for c in columns}
         cells[name] = {'runs': 'quoted'} | known
     best = {c.name: c.winners(groups) for c in columns}
-    marks = {name: {column: name in best.get(column, ()) and name not in (quoted or {}) for column in row}
-             for name, row in cells.items()}
+    marks = {name: {column: name in best.get(column, ()) for column in row} for name, row in cells.items()}
     return Table(*(pd.DataFrame.from_dict(part, orient='index') for part in (cells, marks)))
 
 # %% ../../nbs/70_bench.core.ipynb #66f4424a

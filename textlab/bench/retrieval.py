@@ -348,9 +348,9 @@ def run_system(
 
 def bench_retrieval(
     sets: Sequence[str] = ('nq', 'squad', 'cranfield'), # of `ALL_SETS`
-    systems: str | Sequence[str] | None = None, # names, as a list or separated by commas; None: all
+    systems: str | Sequence[str] | None = None, # names separated by commas; in Python also a list; None: all
     seeds: int = 3, # runs of a system that a seed changes
-    out: str | Path = 'retrieval.jsonl', # JSON-lines file to write and to resume from
+    out: str | Path = 'retrieval.jsonl', # results, one JSON line per run, kept and resumed from
     models: str | Path = 'models', # folder of the language models; trained there where they are missing
     options: dict | None = None, # of `DocumentEncoder`, for trials
     **machine: Any, # jobs, threads, timeout of `run_all`

@@ -438,12 +438,12 @@ def prepare(
 # %% ../../nbs/71_bench.topics.ipynb #efb217dc
 @delegates(run_all, but=['given', 'together'])
 def bench_topics(
-    corpus: str = '20ng', # as for `load_corpus`
+    corpus: str = '20ng', # with the columns split and label; in Python any source of `load_corpus`
     embeddings: str | Path | np.ndarray | None = None, # [rows of the corpus, E] or a .npy file of them; None: computed
-    num_topics: int = 50, # K
-    seeds: int | dict[str, int] = 3, # runs per system, or by system ('default' for the rest)
-    systems: str | Sequence[str] | None = None, # names; default: all whose packages are installed
-    out: str | Path | None = None, # JSON-lines file to write and to resume from; default: topics_<corpus>.jsonl
+    num_topics: int = 50, # K, of every system
+    seeds: int | dict[str, int] = 3, # runs per system; in Python also by system ('default' for the rest)
+    systems: str | Sequence[str] | None = None, # names separated by commas; in Python also a list; None: all installed
+    out: str | Path | None = None, # results, one JSON line per run, kept and resumed from; None: topics_<corpus>.jsonl
     embedder: str = 'minilm', # the one that made the embeddings
     options: dict | None = None, # handed to the systems, such as epochs=2, for trials
     **kwargs, # jobs, threads, timeout
@@ -462,23 +462,15 @@ def ablations() -> dict[str, dict]: # name -> settings of TopicModel
     "What is changed, one thing at a time"
     return {
         'full': {},
-        'prior N(0, I)': dict(prior='normal'),
-        'product decoder': dict(decoder='product'),
-        'cold start': dict(warm_start=False),
-        'no annealing': dict(kl_start=1.),
+        'prior N(0, I)': dict(prior='normal'), 'product decoder': dict(decoder='product'),
+        'cold start': dict(warm_start=False), 'no annealing': dict(kl_start=1.),
         'word vectors (β factorised)': dict(word_dim=200, embedder='minilm'),
-        'no regulariser of β': dict(beta_decay=0.),
-        'no exclusivity': dict(exclusivity=0.),
-        'embedding only': dict(word_features=0),
-        'no neighbours': dict(neighbours=0),
-        'embedding only, no neighbours': dict(word_features=0, neighbours=0),
-        'no alignment': dict(align_weight=0.),
-        'hidden 256': dict(hidden_dim=256),
-        'hidden 1024': dict(hidden_dim=1024),
-        'learning rate .001': dict(learning_rate=1e-3),
-        'learning rate .005': dict(learning_rate=5e-3),
-        'batch 64': dict(batch_size=64),
-        'supervised': dict(mode='supervised'),
+        'no regulariser of β': dict(beta_decay=0.), 'no exclusivity': dict(exclusivity=0.),
+        'embedding only': dict(word_features=0), 'no neighbours': dict(neighbours=0),
+        'embedding only, no neighbours': dict(word_features=0, neighbours=0), 'no alignment': dict(align_weight=0.),
+        'hidden 256': dict(hidden_dim=256), 'hidden 1024': dict(hidden_dim=1024),
+        'learning rate .001': dict(learning_rate=1e-3), 'learning rate .005': dict(learning_rate=5e-3),
+        'batch 64': dict(batch_size=64), 'supervised': dict(mode='supervised'),
     }
 
 # %% ../../nbs/71_bench.topics.ipynb #085ed5eb

@@ -26,27 +26,27 @@ def describe(
     examples = [f"{e['id']}: {e['text']}" for e in info['examples']]
     return '\n\n'.join([table(sizes, ['what', 'value']), 'columns: ' + ', '.join(info['columns']), *counts, *examples])
 
-@command(corpus, 'info', examples=[
-    'textlab corpus info lee',
-    'textlab corpus info posts.csv --text body --label topic'])
+@command(corpus, 'info', examples='''
+    textlab corpus info lee
+    textlab corpus info posts.csv --text body --label topic
+    ''')
 def corpus_info(
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
     read: CorpusOptions, # reads it
 ) -> Answer:
     "What is in a corpus: counts, lengths, labels, examples"
-    info = room('corpus').corpus_info(read(source))
-    return Answer({'source': source, **info}, describe(info))
+    info = room('corpus').corpus_info(read())
+    return Answer({'source': read.given['source'], **info}, describe(info))
 
 # %% ../../nbs/61_cli.corpus.ipynb #3299a787
 NEXT_SHARD = 'run the same command again to go on after the last finished shard'
 
-@command(app, 'embed', panel='First steps', resume=NEXT_SHARD, examples=[
-    'textlab embed lee --out vectors',
-    'textlab embed posts.csv --text body --embedder 0.6B --out vectors',
-    'textlab theta fit lee --cache_dir vectors --out model'])
+@command(app, 'embed', panel='First steps', resume=NEXT_SHARD, examples='''
+    textlab embed lee --out vectors
+    textlab embed posts.csv --text body --embedder 0.6B --out vectors
+    textlab theta fit lee --cache_dir vectors --out model
+    ''')
 def embed_corpus(
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
     out: Path, # folder for the vectors
     embedder: str = 'minilm', # minilm, 0.6B, 4B, 8B (Qwen3-Embedding), a sentence-transformers name, or a folder
@@ -56,7 +56,7 @@ def embed_corpus(
     "Turn a corpus into vectors, once"
     began = time.perf_counter()
     check_writable(out/'vectors')
-    texts, model = read(source), room('embed').load_embedder(embedder)
+    texts, model = read(), room('embed').load_embedder(embedder)
     X = embed(texts, model, cache_dir=out)
     data = dict(embeddings=str(X.filename), documents=len(X), dim=X.shape[1], embedder=model.name,
                 seconds=time.perf_counter() - began)

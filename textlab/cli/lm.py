@@ -5,16 +5,15 @@
 # %% auto #0
 __all__ = ['lm', 'tokenizers', 'encoders', 'TokenizerOptions', 'LanguageModelOptions', 'LM_MEANING', 'GenerateOptions',
            'EncoderOptions', 'lm_tokenizer_train', 'keep_checkpoints', 'lm_train', 'lm_trained', 'load_writer',
-           'lm_evaluate', 'lm_generate', 'lm_encoder_train', 'encoder_trained']
+           'lm_evaluate', 'lm_generate', 'lm_encoder_train']
 
 # %% ../../nbs/64_cli.lm.ipynb #202a4816
-import math, shutil, time
+import math, shutil
 from pathlib import Path
 from typing import Annotated, Any
 from ..core import atomic_path
 from .core import (
-    GO_ON, Answer, Call, CorpusOptions, Options, OutputFlag, OutputFolder, app, check_model_folder, command,
-    fit_and_save, group, partial_folder, room, table)
+    GO_ON, Answer, Call, CorpusOptions, Options, Target, TargetOptions, app, command, group, room, table)
 
 # %% ../../nbs/64_cli.lm.ipynb #d5bda623
 lm = group(app, 'lm', 'Language models: a tokenizer, an LSTM or Transformer, an encoder for search', panel='Systems')
@@ -24,31 +23,29 @@ encoders = group(lm, 'encoder', 'Document encoders: vectors for search, learned 
 TokenizerOptions = Annotated[Call, Options('tokenizer.BPETokenizer.train', {'Tokens': 'vocab_size'})]
 
 # %% ../../nbs/64_cli.lm.ipynb #41949dec
-@command(tokenizers, 'train', examples=[
-    'textlab lm tokenizer train wiki-mini-passages --out tokens',
-    'textlab lm tokenizer train posts.csv --text body --vocab_size 8000 --out tokens',
-    'textlab lm train posts.csv --text body --tokenizer tokens --out writer'])
+@command(tokenizers, 'train', examples='''
+    textlab lm tokenizer train wiki-mini-passages --out tokens
+    textlab lm tokenizer train posts.csv --text body --vocab_size 8000 --out tokens
+    textlab lm train posts.csv --text body --tokenizer tokens --out writer
+    ''')
 def lm_tokenizer_train(
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
-    out: OutputFolder, # folder of the tokenizer to be
-    overwrite: OutputFlag = False, # replace a tokenizer that is there
+    reserve: Annotated[Call, Options('cli.core.Target', {'Output': 'out overwrite'})], # the place of the tokenizer
     learn: TokenizerOptions, # learns the vocabulary
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Learn a byte-level BPE vocabulary from a corpus"
-    began, T = time.perf_counter(), room('tokenizer')
-    check_model_folder(out, overwrite)
-    texts = read(source)['text'][:]
+    place, T = reserve(), room('tokenizer')
+    texts = read()['text'][:]
     tokenizer = learn(texts)
-    data = dict(out=str(out), documents=len(texts), vocab_size=tokenizer.vocab_size,
+    data = dict(out=str(place.out), documents=len(texts), vocab_size=tokenizer.vocab_size,
                 tokens_per_word=T.fertility(tokenizer, texts), bytes_per_token=T.compression(tokenizer, texts))
-    tokenizer.save(out)
+    tokenizer.save(place.out)
     text = f"""{data['vocab_size']:,} tokens (<eos> among them) from {len(texts):,} documents
 {data['tokens_per_word']:.2f} tokens per word, {data['bytes_per_token']:.2f} bytes per token in these texts
 
-saved as {out}; next: textlab lm train {source} --tokenizer {out} --out MODEL"""
-    return Answer(data | dict(seconds=time.perf_counter() - began), text)
+saved as {place.out}; next: textlab lm train {read.given['source']} --tokenizer {place.out} --out MODEL"""
+    return Answer(data | dict(seconds=place.seconds), text)
 
 # %% ../../nbs/64_cli.lm.ipynb #329c6556
 LanguageModelOptions = Annotated[Call, Options('lm.transformer.LanguageModel', {
@@ -68,43 +65,40 @@ def keep_checkpoints(
         with atomic_path(out/new.name) as tmp: shutil.copyfile(new, tmp)
 
 # %% ../../nbs/64_cli.lm.ipynb #409308bc
-@command(lm, 'train', resume=GO_ON, examples=[
-    'textlab lm train wiki-mini-passages --out writer',
-    'textlab lm train wiki-mini-passages --arch transformer --epochs 20 --out writer',
-    'textlab lm train posts.csv --text body --valid more.csv --tokenizer tokens --out writer --json'])
+@command(lm, 'train', resume=GO_ON, examples='''
+    textlab lm train wiki-mini-passages --out writer
+    textlab lm train wiki-mini-passages --arch transformer --epochs 20 --out writer
+    textlab lm train posts.csv --text body --valid more.csv --tokenizer tokens --out writer --json
+    ''')
 def lm_train(
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
-    out: OutputFolder, # folder of the model to be
-    overwrite: OutputFlag = False, # replace a model that is there
-    resume: OutputFlag = True, # go on from the checkpoint of an interrupted run
+    reserve: TargetOptions, # the place of the model
     build: LanguageModelOptions, # makes the model
     tokenizer: Annotated[Path | None, 'Tokens'] = None, # folder of a tokenizer to use instead of learning one
     valid: Annotated[str | None, 'Held-out documents'] = None, # source of them; default: a part of the corpus
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Train a small language model on a corpus, and save it"
-    began = time.perf_counter()
-    check_model_folder(out, overwrite)
+    place = reserve()
     tokens = None if tokenizer is None else room('tokenizer').BPETokenizer.load(tokenizer)
     model = build() if tokens is None else build(vocab_size=tokens.vocab_size - 1)
     model.options()
-    texts, held_out = read(source), None if valid is None else read(valid, split=None, limit=None)
-    with partial_folder(out, resume) as partial:
-        model.fit(texts, held_out, checkpoint_dir=partial, tokenizer=tokens)
-        model.save(out)
-        keep_checkpoints(partial, out)
-    return lm_trained(model, out, len(texts), time.perf_counter() - began)
+    texts, held_out = read(), None if valid is None else read(source=valid, split=None, limit=None)
+    with place.checkpoints() as partial:
+        model.fit(texts, valid=held_out, checkpoint_dir=partial, tokenizer=tokens)
+        model.save(place.out)
+        keep_checkpoints(partial, place.out)
+    return lm_trained(model, place, len(texts))
 
 # %% ../../nbs/64_cli.lm.ipynb #45e1699a
 def lm_trained(
     model: Any, # a `LanguageModel`, just saved
-    out: Path, # where
+    place: Target, # where
     documents: int, # in the corpus
-    seconds: float, # that it took
 ) -> Answer:
     "What `lm train` says at the end"
-    history, count = model.history_, room('lm.lstm').count_parameters(model.fitted)
+    out, seconds = place.out, place.seconds
+    history, count = model.history_, room('layers').count_parameters(model.fitted)
     losses = zip(history['epoch'], history['train_loss'], history['valid_loss'])
     rows = [(epoch, train, valid, math.exp(valid)) for epoch, train, valid in losses]
     epoch, _, loss, perplexity = min(rows, key=lambda r: r[2])
@@ -134,16 +128,17 @@ def load_writer(
     "The language model in a folder"
     return room('lm.transformer').LanguageModel.load(path)
 
-@command(lm, 'evaluate', examples=[
-    'textlab lm evaluate writer lee', 'textlab lm evaluate writer held_out.csv --text body --json'])
+@command(lm, 'evaluate', examples='''
+    textlab lm evaluate writer lee
+    textlab lm evaluate writer held_out.csv --text body --json
+    ''')
 def lm_evaluate(
     model: Path, # folder of a language model
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Measure how well a model predicts documents: perplexity and bits per byte"
-    row = load_writer(model).evaluate(read(source))
+    row = load_writer(model).evaluate(read())
     shown = [(k, v if isinstance(v, float) else f'{v:,}', LM_MEANING[k]) for k, v in row.items()]
     return Answer(dict(model=str(model), **row), table(shown, ['measure', 'value', 'what it says']))
 
@@ -151,9 +146,10 @@ def lm_evaluate(
 GenerateOptions = Annotated[Call, Options('lm.transformer.LanguageModel.generate', {
     'Text': 'prompt max_tokens', 'Choice of the next token': 'temperature top_k top_p seed'})]
 
-@command(lm, 'generate', examples=[
-    'textlab lm generate writer --prompt "The war"',
-    'textlab lm generate writer --prompt "In 1990" --max_tokens 200 --temperature 0.8 --top_k 40 --seed 7'])
+@command(lm, 'generate', examples='''
+    textlab lm generate writer --prompt "The war"
+    textlab lm generate writer --prompt "In 1990" --max_tokens 200 --temperature 0.8 --top_k 40 --seed 7
+    ''')
 def lm_generate(
     model: Path, # folder of a language model
     *,
@@ -172,41 +168,27 @@ EncoderOptions = Annotated[Call, Options('lm.encoder.DocumentEncoder', {
     'Training': 'epochs batch_size learning_rate temperature seed'})]
 
 # %% ../../nbs/64_cli.lm.ipynb #a0930704
-@command(encoders, 'train', resume=GO_ON, examples=[
-    'textlab lm encoder train wiki-mini-passages --out encoder',
-    'textlab lm encoder train passages.jsonl --epochs 20 --out encoder --json',
-    'textlab search build passages.jsonl --embedder encoder --out index'])
+@command(encoders, 'train', resume=GO_ON, examples='''
+    textlab lm encoder train wiki-mini-passages --out encoder
+    textlab lm encoder train passages.jsonl --epochs 20 --out encoder --json
+    textlab search build passages.jsonl --embedder encoder --out index
+    ''')
 def lm_encoder_train(
-    source: str, # passages: built-in name, file, folder, or data set of the hub
     *,
-    out: OutputFolder, # folder of the encoder to be
-    overwrite: OutputFlag = False, # replace an encoder that is there
-    resume: OutputFlag = True, # go on from the checkpoint of an interrupted run
+    reserve: TargetOptions, # the place of the encoder
     build: EncoderOptions, # makes the encoder
     read: CorpusOptions, # reads the passages
 ) -> Answer:
     "Train a document encoder on passages alone, and save it"
-    began = time.perf_counter()
-    check_model_folder(out, overwrite)
-    model = build()
-    passages = read(source)
-    fit_and_save(model, out, passages, resume=resume)
-    return encoder_trained(model, out, len(passages), time.perf_counter() - began)
-
-# %% ../../nbs/64_cli.lm.ipynb #8fd005eb
-def encoder_trained(
-    model: Any, # a `DocumentEncoder`, just saved
-    out: Path, # where
-    passages: int, # in the corpus
-    seconds: float, # that it took
-) -> Answer:
-    "What `lm encoder train` says at the end"
-    data = dict(out=str(out), passages=passages, words=len(model.terms_.words), parameters=model.num_parameters,
-                dim=model.width, epochs=len(model.history_.get('epoch', ())),
-                valid_loss=min(model.history_.get('valid_loss', [None])), seconds=seconds)
+    place, model = reserve(), build()
+    passages = read()
+    place.train(model, passages)
+    data = dict(out=str(place.out), passages=len(passages), words=len(model.terms_.words),
+                parameters=model.num_parameters, dim=model.width, epochs=len(model.history_.get('epoch', ())),
+                valid_loss=min(model.history_.get('valid_loss', [None])), seconds=place.seconds)
     size = f"{data['parameters']:,} parameters, {data['epochs']} epochs"
-    text = f"""{data['words']:,} words of {passages:,} passages, {size}, {seconds:.1f} s
+    text = f"""{data['words']:,} words of {len(passages):,} passages, {size}, {data['seconds']:.1f} s
 vectors of width {data['dim']:,}
 
-saved as {out}; next: textlab search build SOURCE --embedder {out} --out INDEX"""
+saved as {place.out}; next: textlab search build SOURCE --embedder {place.out} --out INDEX"""
     return Answer(data, text)

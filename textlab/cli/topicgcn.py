@@ -7,13 +7,12 @@ __all__ = ['topicgcn', 'TopicGCNOptions', 'ClassifierVectors', 'vectors_for', 't
            'class_counts', 'topicgcn_predict', 'topicgcn_evaluate', 'topicgcn_explain', 'save_graph', 'topicgcn_graph']
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #6575c25d
-import time
 from pathlib import Path
 from typing import Annotated, Any
 from ..core import ConfigError, check_number
 from .core import (
-    GO_ON, Answer, Call, CorpusOptions, Options, OutputFlag, OutputFolder, app, check_file, check_model_folder, command,
-    fit_and_save, group, read_labelled, room, table, write_rows)
+    GO_ON, Answer, Call, CorpusOptions, LabelledOptions, Options, Target, TargetOptions, app, check_file, command,
+    group, read_labelled, room, table, write_rows)
 from .corpus import VectorFile, read_vectors
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #a09b004b
@@ -39,47 +38,43 @@ def vectors_for(
     return read_vectors(path, corpus)
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #da27023d
-@command(topicgcn, 'fit', resume=GO_ON, examples=[
-    'textlab topicgcn fit newsgroups-mini --num_topics 15 --out judge',
-    'textlab topicgcn fit posts.csv --text body --label topic --out judge',
-    'textlab topicgcn fit 20ng --split train --embeddings vectors.npy --out judge --json'])
+@command(topicgcn, 'fit', resume=GO_ON, examples='''
+    textlab topicgcn fit newsgroups-mini --num_topics 15 --out judge
+    textlab topicgcn fit posts.csv --text body --label topic --out judge
+    textlab topicgcn fit 20ng --split train --embeddings vectors.npy --out judge --json
+    ''')
 def topicgcn_fit(
-    source: str, # built-in name, file, folder, or data set of the hub; with labels
     *,
-    out: OutputFolder, # folder of the model to be
-    overwrite: OutputFlag = False, # replace a model that is there
-    resume: OutputFlag = True, # go on from the checkpoint of an interrupted run
+    reserve: TargetOptions, # the place of the classifier
     build: TopicGCNOptions, # makes the classifier
     embeddings: ClassifierVectors = None, # .npy file with one vector per document, made by the embedder named
-    read: CorpusOptions, # reads the corpus
+    read: LabelledOptions, # reads the corpus
 ) -> Answer:
     "Learn to classify a corpus with labels, and save the model"
-    began = time.perf_counter()
-    check_model_folder(out, overwrite)
-    model, corpus = build(), read_labelled(read, source)
-    fit_and_save(model, out, corpus, embeddings=vectors_for(model, embeddings, corpus), resume=resume)
-    return gcn_fitted(model, out, time.perf_counter() - began)
+    place, model = reserve(), build()
+    corpus = read_labelled(read)
+    place.train(model, corpus, embeddings=vectors_for(model, embeddings, corpus))
+    return gcn_fitted(model, place)
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #3bad7edf
 def gcn_fitted(
     model: Any, # a `TopicGCN`, just saved
-    out: Path, # where
-    seconds: float, # that it took
+    place: Target, # where
 ) -> Answer:
     "What `topicgcn fit` says at the end"
-    stats, labels = model.graph_.stats(), model.documents_['label']
-    classes = {c: labels.count(c) for c in model.classes_}
-    data = dict(out=str(out), documents=stats['documents'], classes=classes, num_topics=model.num_topics, graph=stats,
-                seconds=seconds, **model.metrics_)
+    stats = model.graph_.stats()
+    classes = {name: model.documents_['label'].count(name) for name in map(str, model.classes_)}
+    data = dict(out=str(place.out), documents=stats['documents'], classes=classes, num_topics=model.num_topics,
+                graph=stats, seconds=place.seconds, **model.metrics_)
     counts = table(sorted(classes.items(), key=lambda c: -c[1]), ['class', 'documents'])
     each, alone, accuracy = stats['edges_per_document'], stats['isolated_documents'], model.metrics_['valid_accuracy']
     text = f"""{counts}
 
-{stats['documents']:,} documents, {len(classes)} classes, {seconds:.1f} s
+{stats['documents']:,} documents, {len(classes)} classes, {data['seconds']:.1f} s
 graph: {stats['topics']} topics, {stats['edges']:,} edges, {each:.1f} topics per document, {alone:,} documents have none
 accuracy on documents held out to choose the epoch: {accuracy:.3f} (rather too high: they chose it)
 
-saved as {out}; next: textlab topicgcn evaluate {out} SOURCE"""
+saved as {place.out}; next: textlab topicgcn evaluate {place.out} SOURCE"""
     return Answer(data, text)
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #37b31a4e
@@ -90,7 +85,7 @@ def load_classifier(
     return room('topicgcn.gcn').TopicGCN.load(path)
 
 def class_counts(
-    classes: list[str], # C
+    classes: list, # C
     p: Any, # [N, C] probabilities
 ) -> list[dict]: # label, documents, mean probability of the documents that got it
     "How many documents each class got, the most frequent first"
@@ -101,12 +96,12 @@ def class_counts(
     return sorted(rows, key=lambda r: -r['documents'])
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #1ae0809a
-@command(topicgcn, 'predict', examples=[
-    'textlab topicgcn predict judge new.csv --text body --out predictions.jsonl',
-    'textlab topicgcn predict judge newsgroups-mini --out predictions.csv'])
+@command(topicgcn, 'predict', examples='''
+    textlab topicgcn predict judge new.csv --text body --out predictions.jsonl
+    textlab topicgcn predict judge newsgroups-mini --out predictions.csv
+    ''')
 def topicgcn_predict(
     model: Path, # folder of a classifier
-    source: str, # built-in name, file, folder, or data set of the hub
     *,
     out: Path, # .jsonl or .csv: id, label, probability, known
     embeddings: VectorFile = None, # .npy file with one vector per document, made by the model's embedder
@@ -114,29 +109,30 @@ def topicgcn_predict(
 ) -> Answer:
     "Classify documents"
     check_file(out, '.jsonl', '.csv')
-    classifier, corpus = load_classifier(model), read(source)
+    classifier, corpus = load_classifier(model), read()
     p, known = classifier.decide(corpus, vectors_for(classifier, embeddings, corpus)) # [N, C], [N]
-    write_rows(out, [dict(id=i, label=classifier.classes_[row.argmax()], probability=float(row.max()), known=bool(k))
+    classes = classifier.classes_.tolist()
+    write_rows(out, [dict(id=i, label=classes[row.argmax()], probability=float(row.max()), known=bool(k))
                      for i, row, k in zip(corpus['id'][:], p, known)])
-    counts, unknown = class_counts(classifier.classes_, p), int((~known).sum())
+    counts, unknown = class_counts(classes, p), int((~known).sum())
     note = f"\n{unknown:,} of them hold no word that the model knows: guesses, marked known: false" if unknown else ''
     shown = table([tuple(r.values()) for r in counts], ['class', 'documents', 'mean probability'])
     return Answer(dict(out=str(out), documents=len(p), unknown=unknown, classes=counts),
                   f"{shown}\n\n{len(p):,} documents in {out}{note}")
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #f5c8db2d
-@command(topicgcn, 'evaluate', examples=[
-    'textlab topicgcn evaluate judge test.csv --label topic',
-    'textlab topicgcn evaluate judge 20ng --split test --json'])
+@command(topicgcn, 'evaluate', examples='''
+    textlab topicgcn evaluate judge test.csv --label topic
+    textlab topicgcn evaluate judge 20ng --split test --json
+    ''')
 def topicgcn_evaluate(
     model: Path, # folder of a classifier
-    source: str, # built-in name, file, folder, or data set of the hub; with labels
     *,
     embeddings: VectorFile = None, # .npy file with one vector per document, made by the model's embedder
-    read: CorpusOptions, # reads the corpus
+    read: LabelledOptions, # reads the corpus
 ) -> Answer:
     "Measure a classifier on documents with labels: accuracy and F1, over all and for each class"
-    classifier, corpus = load_classifier(model), read_labelled(read, source)
+    classifier, corpus = load_classifier(model), read_labelled(read)
     report = classifier.evaluate(corpus, embeddings=vectors_for(classifier, embeddings, corpus))
     columns = ('precision', 'recall', 'f1', 'support')
     each = [(name, *(row[k] for k in columns)) for name, row in report['per_class'].items()]
@@ -145,9 +141,10 @@ def topicgcn_evaluate(
     return Answer(dict(model=str(model), **report), text)
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #2dfaeb46
-@command(topicgcn, 'explain', examples=[
-    'textlab topicgcn explain judge --text "The shuttle reached its orbit."',
-    'textlab topicgcn explain judge --text "The shuttle reached its orbit." --label alt.atheism --json'])
+@command(topicgcn, 'explain', examples='''
+    textlab topicgcn explain judge --text "The shuttle reached its orbit."
+    textlab topicgcn explain judge --text "The shuttle reached its orbit." --label alt.atheism --json
+    ''')
 def topicgcn_explain(
     model: Path, # folder of a classifier
     *,
@@ -174,8 +171,10 @@ def save_graph(
     documents = [known['shown'].get(str(i), [f'document {i}'])[0] for i in range(graph.num_docs)]
     graph.save_graphml(out, topics, documents, known['label'])
 
-@command(topicgcn, 'graph', examples=[
-    'textlab topicgcn graph judge --out graph.html', 'textlab topicgcn graph judge --out graph.graphml'])
+@command(topicgcn, 'graph', examples='''
+    textlab topicgcn graph judge --out graph.html
+    textlab topicgcn graph judge --out graph.graphml
+    ''')
 def topicgcn_graph(
     model: Path, # folder of a classifier
     *,

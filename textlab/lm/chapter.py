@@ -6,7 +6,7 @@
 __all__ = ['Searched', 'searched', 'search_summary', 'search_table', 'search_chapter']
 
 # %% ../../nbs/37_lm.chapter.ipynb #d34e344a
-import importlib.util, time
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datasets import Dataset
@@ -37,9 +37,8 @@ def searched(
     encoder = DocumentEncoder(epochs=epochs, **options).fit(texts)
     seconds, dense = time.perf_counter() - began, Dense(encoder, texts)
     systems = {'random tables': Dense(DocumentEncoder(epochs=0, **options).fit(texts), texts), 'vectors': dense}
-    if importlib.util.find_spec('bm25s'):
-        words = BM25().fit(texts)
-        systems |= {'words': words, 'both': Hybrid(words, dense)}
+    words = BM25().fit(texts)
+    systems |= {'words': words, 'both': Hybrid(words, dense)}
     rows = {name: evaluate_search(system, queries, ids) for name, system in systems.items()}
     return Searched(encoder, corpus, rows, seconds)
 

@@ -303,18 +303,18 @@ class DocumentEncoder(Estimator):
         prefix: int = 5, # letters of the beginnings of words that count as terms, too; 0: none
         prefix_weight: float = .6, # what a beginning weighs beside a word, at the start
         budget: int = 3_500_000, # parameters at most
-        saturation: float = 1.2, # BM25's k_1
-        idf_power: float = .7, # of the idf that a term's weight starts at
-        min_words: int = 8, # of a pseudo-question, fewer in short passages
-        max_words: int = 16, # of a pseudo-question
-        rarity: float = 1., # power of the idf with which a pseudo-question's words are drawn
+        saturation: float = 1.2, # BM25's k1
+        idf_power: float = .7, # power of the idf that a term's weight starts at
+        min_words: int = 8, # of a question drawn from a passage, fewer in short ones
+        max_words: int = 16, # of such a question
+        rarity: float = 1., # power of the idf with which its words are drawn
         hide: float = 1., # how often those words are taken out of the passage, 0 to 1
         word_dropout: float = .1, # share of a passage's words that is hidden beside the question's
-        temperature: float = .05, # τ of the loss
+        temperature: float = .05, # τ, of the contrastive loss
         batch_size: int = 512, # B, passages per step; at most a sixteenth of a small corpus
         epochs: int = 40, # passes over the passages; 0: random tables and idf weights
         learning_rate: float = .01, # at the peak
-        seed: int = 42, # of tables, orders and questions
+        seed: int = 42, # of tables, orders and questions; the same seed gives the same encoder
     ):
         store_attr()
         self.check_arguments()

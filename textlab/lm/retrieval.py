@@ -16,65 +16,61 @@ from pathlib import Path
 from typing import Any
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch, store_attr
-from ..artifacts import Artifact, State
-from ..core import ConfigError, CorpusError, TextlabError, check_embeddings, check_number, check_texts, require
+from ..artifacts import State
+from ..core import ConfigError, CorpusError, check_embeddings, check_number, check_texts
 from ..embed import Embedder, find_model, model_type, register_embedder, texts_of, transformer_embedder
+from ..estimator import Estimator, Real
 from ..metrics import bootstrap_ci, mrr, ndcg_at_k, precision_at_k, recall_at_k
 from ..vectors import rank_rows, unit_rows, zscore
-from ..vocab import TERM, bm25_idf, terms
+from ..vocab import bm25_idf, bm25_weights, count_block, terms
 
 # %% ../../nbs/33_lm.retrieval.ipynb #b72b90d6
-class BM25(Artifact):
+class BM25(Estimator):
     "Scores of passages by the words they share with a question (Robertson & Zaragoza 2009)"
     artifact_class = 'textlab.lm.retrieval.BM25' # also where the class is defined in a notebook
+    allowed, fitted_by = dict(k1=Real(0), b=Real(0, 1)), 'matrix_'
     def __init__(
         self,
         k1: float = 1.2, # how quickly repetitions saturate; Robertson's value
         b: float = .75, # how much the length matters, 0 to 1
-    ): store_attr()
+    ):
+        store_attr()
+        self.check_arguments()
 
     @property
     def words(self) -> list[str]: # V words
         "The words of the passages, in alphabetical order"
-        return list(self.fitted.index_)
-
-    @property
-    def fitted(self) -> 'BM25':
-        "Itself, or a `TextlabError` where nothing was indexed"
-        if not hasattr(self, 'matrix_'):
-            raise TextlabError("this BM25 has indexed nothing yet; call fit(corpus)")
-        return self
+        self.check_fitted()
+        return list(self.index_)
 
 # %% ../../nbs/33_lm.retrieval.ipynb #d489cb05
 def term_passage_matrix(
     found: Sequence[list[int]], # N passages, each as the numbers of its terms
-    index: dict[str, int], # term -> its number, 0 to V-1
+    num_terms: int, # V
     k1: float, # saturation
     b: float, # length
 ) -> sp.csr_matrix: # M [V, N] float32
     "What each term of each passage adds to a score"
-    engine = require('bm25s', 'search').BM25(k1=k1, b=b, method='lucene')
-    engine.index((found, dict(index)), show_progress=False)
-    data, passages, starts = (np.asarray(engine.scores[name]) for name in ('data', 'indices', 'indptr'))
-    arrays = data.astype(np.float32), passages.astype(np.int32), starts.astype(np.int64)
-    return sp.csr_matrix(arrays, shape=(len(starts) - 1, len(found)))[:len(index)]
+    counts = count_block(found, lambda: num_terms)                               # [N, V]
+    idf = bm25_idf(np.bincount(counts.indices, minlength=num_terms), len(found)) # [V]
+    mean = float(np.mean([len(f) for f in found]))
+    return bm25_weights(counts, idf, mean, k1, b).T.tocsr()                      # [N, V] -> [V, N]
 
 # %% ../../nbs/33_lm.retrieval.ipynb #9fed15f0
 @patch
 def fit(
     self: BM25,
-    corpus: Any, # N passages: a corpus (its titles are read, too) or texts
+    X: Any, # N passages: a corpus (its titles are read, too) or texts
+    y: Any = None, # not used
 ) -> BM25: # itself
     "The index of the passages"
-    check_number(self.k1, 'k1', low=0)
-    check_number(self.b, 'b', low=0, high=1)
-    found = [terms(t) for t in texts_of(corpus)]
+    found = [terms(t) for t in texts_of(X)]
     if not found: raise CorpusError("the corpus holds no passages; there is nothing to index")
     words = sorted({w for f in found for w in f})
     if not words:
         raise CorpusError(f"the {len(found):,} passages hold no letter and no digit; there is nothing to index")
     self.index_ = {w: i for i, w in enumerate(words)}
-    self.matrix_ = term_passage_matrix([[self.index_[w] for w in f] for f in found], self.index_, self.k1, self.b)
+    self.matrix_ = term_passage_matrix([[self.index_[w] for w in f] for f in found], len(words), self.k1, self.b)
     return self
 
 @patch
@@ -83,7 +79,8 @@ def counts(
     queries: Iterable[str], # Q questions
 ) -> sp.csr_matrix: # C [Q, V] float32
     "How often each question asks for each known word"
-    index = self.fitted.index_
+    self.check_fitted()
+    index = self.index_
     rows = [Counter(index[w] for w in terms(q) if w in index) for q in check_texts(queries, 'queries')]
     columns = np.array([i for row in rows for i in row], np.int64)
     data = np.array([n for row in rows for n in row.values()], np.float32)
@@ -95,13 +92,14 @@ def scores(
     queries: Iterable[str], # Q questions
 ) -> np.ndarray: # S [Q, N] float32; a row of zeros where no word is known
     "Scores of every passage for each question"
-    return (self.counts(queries) @ self.fitted.matrix_).toarray()
+    return (self.counts(queries) @ self.matrix_).toarray()
 
 # %% ../../nbs/33_lm.retrieval.ipynb #011d98dd
 @patch
 def to_state(self: BM25) -> State:
-    M = self.fitted.matrix_
-    return State(config=dict(k1=self.k1, b=self.b, passages=M.shape[1]), jsons={'words': self.words},
+    self.check_fitted()
+    M = self.matrix_
+    return State(config=self.saved_arguments() | dict(passages=M.shape[1]), jsons={'words': self.words},
                  arrays={'scores': M.data, 'passages': M.indices, 'starts': M.indptr})
 
 @patch(cls_method=True)

@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 import numpy as np, pandas as pd, scipy.cluster.hierarchy as sch, scipy.sparse as sp, torch
+import plotly.graph_objects
 from datasets import Dataset
 from fastcore.basics import patch, store_attr
 from matplotlib.figure import Figure
@@ -255,20 +256,20 @@ class TopicModel(Estimator):
 
     def __init__(
         self,
-        num_topics: int | None = None, # K; None: by the size of the corpus
-        mode: str = 'zero_shot', # 'zero_shot', 'supervised' (uses labels) or 'unsupervised' (ignores them)
+        num_topics: int | None = None, # K; None: by corpus size: 10-20 below 1,000 documents, 20-50 to 10,000
+        mode: str = 'zero_shot', # 'zero_shot', 'supervised' (labels guide the topics), 'unsupervised' (ignores labels)
         model_size: str = '0.6B', # of Qwen3-Embedding: '0.6B', '4B' or '8B'
         *,
-        embedder: str | Any | None = None, # name or folder of one, or an object with `encode`; None: Qwen3, else MiniLM
-        vocab_size: int = 5000, # V, at most
-        min_df: int | float | None = None, # least documents of a word; None: 1 to 10 by the size of the corpus
-        hidden_dim: int = 512, # of the encoder: 256 fast, 512 default, 768-1024 for complex corpora
-        learning_rate: float = 2e-3, # 0.001 careful, 0.002 default, 0.005 aggressive
+        embedder: str | Any | None = None, # a name ('minilm') or folder; in Python any embedder; None: Qwen3 or MiniLM
+        vocab_size: int = 5000, # V, words at most: the most frequent
+        min_df: int | float | None = None, # documents (or a share) that a word must be in; None: 1 to 10 by corpus size
+        hidden_dim: int = 512, # width of the encoder: 256 fast, 512, 768-1024 for complex corpora
+        learning_rate: float = 2e-3, # 0.001 careful, 0.002, 0.005 aggressive
         batch_size: int | None = None, # documents per step; None: a fortieth of the corpus, 16 to 256
         epochs: int | None = None, # passes over the corpus; None: 8, more on small corpora; 100 for a cold start
-        kl_start: float = 0., # weight κ of the KL term at first
-        kl_end: float = 1., # and after the warm-up
-        kl_warmup: float | None = None, # epochs; None: half of them, 50 at most
+        kl_start: float = 0., # κ: weight of the KL term at first
+        kl_end: float = 1., # κ: its weight after the warm-up
+        kl_warmup: float | None = None, # epochs of the warm-up; None: half of all, at most 50
         patience: int | None = None, # stop after so many epochs without improvement
         decoder: str = 'mixture', # or 'product'
         latent: str = 'softmax', # or 'gaussian'
@@ -281,9 +282,9 @@ class TopicModel(Estimator):
         word_features: int = 100, # F: dimensions of the words' view
         neighbours: int | None = None, # averaged over; None: 15, fewer on small corpora, none in mode 'supervised'
         word_dim: int = 0, # R: width of word vectors in a factorised β; 0: a free table
-        exclusivity: float = 2., # γ of the words shown
+        exclusivity: float = 2., # γ: preference for words that no other topic uses; 0: none
         valid_share: float = .1, # documents held out to choose the best epoch
-        seed: int = 42, # of everything
+        seed: int = 42, # of everything random; the same seed gives the same topics
     ):
         store_attr()
         self.check_arguments()
@@ -306,13 +307,13 @@ def __repr__(self: TopicModel) -> str:
 def find_embedder(self: TopicModel) -> Embedder:
     "The embedder asked for; by default Qwen3-Embedding of this size, or MiniLM where its weights cannot be had"
     named = self.embedder is not None or getattr(self, 'embedder_', None) is not None
-    if named or hasattr(self, 'embedder_model'): return Estimator.find_embedder(self)
-    try: self.embedder_model = as_embedder(self.model_size)
+    if named or hasattr(self, 'embedder_model_'): return Estimator.find_embedder(self)
+    try: self.embedder_model_ = as_embedder(self.model_size)
     except EmbeddingError:
         log(f"note: Qwen3-Embedding-{self.model_size} is not on this machine and cannot be downloaded; "
             "using the built-in MiniLM (embedder='minilm' says so without this note)")
-        self.embedder_model = as_embedder('minilm')
-    return self.embedder_model
+        self.embedder_model_ = as_embedder('minilm')
+    return self.embedder_model_
 
 # %% ../../nbs/11_theta.topics.ipynb #a3283d32
 def known_rows(
@@ -480,7 +481,7 @@ def fit(
 ) -> TopicModel: # itself
     "Learn the topics of a corpus"
     corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
-    for name in ('embedder_', 'embedder_model'): self.__dict__.pop(name, None)
+    for name in ('embedder_', 'embedder_model_'): self.__dict__.pop(name, None)
     counts, rows = self.count_words(corpus)
     self.classes_ = self.find_classes(labels)
     V = self.vectors_for(corpus, embeddings, cache_dir=cache_dir)                      # (N, E)

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FEATURES', 'convolve', 'TopicConvolution', 'TopicGCNNet', 'adaptive_only', 'mean_grad', 'plain_step', 'sgd_and_adam',
-           'curvature', 'SquaredHinge', 'fit_temperature', 'TopicGCN', 'Rows', 'as_labelled', 'hold_out', 'Lesson',
-           'skip_and_graph', 'relu', 'as_documents', 'against_mean', 'expected_counts', 'Explanation', 'topic_line',
-           'explained_bars', 'plot_explanation']
+           'curvature', 'SquaredHinge', 'TopicGCN', 'Rows', 'shortlist', 'check_classes', 'Lesson', 'skip_and_graph',
+           'relu', 'softmax', 'against_mean', 'expected_counts', 'Explanation', 'topic_line', 'explained_bars',
+           'plot_explanation']
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #aa18c70a
-import inspect, math
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,17 +20,20 @@ from datasets import Dataset
 from fastai.optimizer import Optimizer, adam_step, average_grad, average_sqr_grad, step_stat
 from fastcore.basics import patch, store_attr
 from matplotlib.figure import Figure
-from scipy.optimize import minimize_scalar
 from torch import nn
 from torch.nn import functional as F
-from ..artifacts import Artifact, State
-from ..core import ArtifactError, ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings
-from ..core import check_number, fingerprint, log, seed_everything, threads
-from ..corpus import load_corpus
-from ..embed import embed, load_embedder
-from ..metrics import classification_report, has_label
+from ..artifacts import State
+from ..core import ArtifactError, ConfigError, CorpusError, check_choice, check_embeddings, fingerprint, log
+from ..core import seed_everything, threads
+from ..corpus import has_label
+from ..embed import Embedder
+from ..estimator import Embeds, Estimator, Flag, OneOf, Real, Whole, as_documents, classes_from_json
+from ..estimator import classes_to_json, hold_out, number_labels, read
+from ..layers import fit_temperature
+from ..metrics import classification_report
 from ..plots import COLORS, FAINT, INK, STYLE, canvas
-from .graph import TopicGraph, build_graph, doc_rows, doc_topic_edges, documents_of, graph_html, plot_graph
+from .graph import TopicGraph, build_graph, doc_rows, doc_topic_edges, documents_of
+from .graph import graph_html, plot_graph
 from .topics import TopicSpace
 from ..train import make_learner, tensor_dataloaders, train
 from ..vectors import unit_rows
@@ -196,78 +199,57 @@ class SquaredHinge(nn.Module):
         sign = 2*F.one_hot(labels, scores.shape[1]) - 1
         return F.relu(1 - sign*scores).square().sum(1).mean()
 
-def fit_temperature(
-    scores: np.ndarray, # [N, C] of held-out documents
-    labels: np.ndarray, # [N] class numbers
-) -> float: # τ
-    "The factor by which scores become logits, by maximum likelihood"
-    scores, labels = torch.from_numpy(scores).double(), torch.from_numpy(labels)
-    def cost(log_tau): return F.cross_entropy(math.exp(log_tau)*scores, labels).item()
-    return math.exp(minimize_scalar(cost, bounds=(-3, 4), method='bounded').x)
-
 # %% ../../nbs/22_topicgcn.gcn.ipynb #b31f1a95
 FEATURES = ('tfidf+embedding', 'tfidf', 'embedding', 'theta')
 
-class TopicGCN(Artifact):
+class TopicGCN(Estimator):
     "Classifier on a document–topic–topic graph"
     artifact_class = 'textlab.topicgcn.gcn.TopicGCN' # also where the class is defined in a notebook
+    fitted_by, estimator_type = 'documents_', 'classifier'
     optimizer = staticmethod(sgd_and_adam)
     skip_loss = SquaredHinge
+    allowed = dict(
+        num_topics=Whole(1), doc_topic_threshold=Real(0, 1), topic_topic_threshold=Real(0, 1), top_words=Whole(1),
+        embedding_dim=Whole(1), hidden_dim=Whole(1), dropout=Real(0, .99), doc_features=OneOf(FEATURES),
+        inductive=Flag(), graph=Flag(), embedder=Embeds(none=True), embedding_weight=Real(0), max_features=Whole(1),
+        vocab_size=Whole(1),
+        min_df=Whole(1, none=True), lda_passes=Whole(1, none=True), epochs=Whole(1, none=True),
+        batch_size=Whole(1, none=True), learning_rate=Real(1e-6, 1, none=True), patience=Whole(1, none=True),
+        valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0))
+
     def __init__(
         self,
-        num_topics: int = 50, # K; the original design's
+        num_topics: int = 50, # K, topics that LDA learns; the original design's
         doc_topic_threshold: float = .02, # smallest share that joins a document to a topic; the original design's
         topic_topic_threshold: float = .30, # smallest cosine that joins two topics; the original design's
         top_words: int = 20, # words that make a topic's vector; the original design's
-        embedding_dim: int = 100, # E, of word and topic vectors; the original design's
-        hidden_dim: int = 200, # H, of the convolutions; Yao et al. 2019
-        dropout: float = .5, # on hidden states; Yao et al. 2019
-        doc_features: str = 'tfidf+embedding', # or 'tfidf' (no embedder, much faster), 'embedding', 'theta' (topics alone)
-        inductive: bool = True, # False: documents without a label join topics and graph when it is fitted (transductive)
+        embedding_dim: int = 100, # E, width of word and topic vectors; the original design's
+        hidden_dim: int = 200, # H, width of the convolutions; Yao et al. 2019
+        dropout: float = .5, # share of hidden states dropped in training; Yao et al. 2019
+        doc_features: str = 'tfidf+embedding', # or 'tfidf' (no embedder, much faster), 'embedding', 'theta' (topics)
+        inductive: bool = True, # False: documents without a label join topics and graph in `fit` (transductive)
         *,
-        graph: bool = True, # False: the same network with Â = I, to see what the graph does
-        embedder: str = 'minilm', # for `load_embedder`: the one that makes the embeddings, or made those you give
+        graph: bool = True, # False: the same network without edges, to see what the graph does
+        embedder: str | Embedder | None = 'minilm', # a name ('minilm') or folder; in Python any embedder
         embedding_weight: float = .3, # length of the embedding beside the words' unit vector
         max_features: int = 300_000, # V: words and pairs of words kept
         vocab_size: int = 5000, # words of LDA and Word2Vec
-        min_df: int | None = None, # documents a word of LDA is in; None: 2, or 5 from 2,000 documents on
-        lda_passes: int | None = None, # of LDA over the texts; None: 10, or 2 by its online form from 8,000 documents on
+        min_df: int | None = None, # documents that a word of LDA must be in; None: 2, or 5 from 2,000 documents on
+        lda_passes: int | None = None, # passes of LDA over the texts; None: 10, or 2 (online) from 8,000 documents on
         epochs: int | None = None, # passes; None: 12, more on small corpora to make 400 steps; 60 without a direct path
         batch_size: int | None = 64, # documents per step; None: all at once, the full batch
         learning_rate: float | None = None, # Adam's, of the graph's part; None: .005, .01 without a direct path
-        patience: int | None = None, # epochs without improvement before training stops; None: a third of `epochs`
+        patience: int | None = None, # stop after so many epochs without improvement; None: a third of `epochs`
         valid_share: float = .1, # labelled documents held out to stop by and to scale probabilities
         refit: bool = True, # then train once more on all of them, for as many epochs
-        seed: int = 42, # of everything
+        seed: int = 42, # of everything random; the same seed gives the same model
     ):
         store_attr()
         self.check_arguments()
 
-# %% ../../nbs/22_topicgcn.gcn.ipynb #f0530bb1
-@patch
-def check_arguments(self: TopicGCN) -> None:
-    "Raise a `ConfigError` for an option outside of its range"
-    check_choice(self.doc_features, FEATURES, 'doc_features')
-    for name in ('num_topics', 'top_words', 'embedding_dim', 'hidden_dim', 'max_features', 'vocab_size', 'min_df', 'lda_passes', 'epochs', 'batch_size', 'patience'):
-        if getattr(self, name) is not None: check_number(getattr(self, name), name, low=1, integer=True)
-    check_number(self.doc_topic_threshold, 'doc_topic_threshold', low=0, high=1); check_number(self.topic_topic_threshold, 'topic_topic_threshold', low=0, high=1)
-    check_number(self.dropout, 'dropout', low=0, high=.99); check_number(self.valid_share, 'valid_share', low=.01, high=.5); check_number(self.embedding_weight, 'embedding_weight', low=0)
-    if self.learning_rate is not None: check_number(self.learning_rate, 'learning_rate', low=1e-6, high=1)
-
-@patch
-def arguments(self: TopicGCN) -> dict[str, Any]:
-    "Constructor arguments by name"
-    return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-@patch
-def __repr__(self: TopicGCN) -> str:
-    what = f'{len(self.classes_)} classes, {self.graph_}' if hasattr(self, 'model_') else 'not fitted'
-    return f"TopicGCN({what}, doc_features={self.doc_features!r})"
-
-@patch
-def check_fitted(self: TopicGCN) -> None:
-    "Raise a `ConfigError` before `fit`"
-    if not hasattr(self, 'model_'): raise ConfigError("this TopicGCN is not fitted; call fit(corpus), or TopicGCN.load(folder)")
+    def __repr__(self) -> str:
+        what = f'{len(self.classes_)} classes, {self.graph_}' if hasattr(self, 'documents_') else 'not fitted'
+        return f"TopicGCN({what}, doc_features={self.doc_features!r})"
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #eaa0415e
 @dataclass
@@ -285,7 +267,7 @@ class Rows:
 def counts_of(
     self: TopicGCN,
     texts: Sequence[str], # N
-) -> tuple[sp.csr_matrix | None, sp.csr_matrix]: # counts of words and pairs [N, V] (None where unused), and of LDA's words
+) -> tuple[sp.csr_matrix | None, sp.csr_matrix]: # counts of words and pairs [N, V] or None, and of LDA's words
     "Count a block of texts, once"
     topics = self.space_.vocabulary_
     if self.words_ is None: return None, topics.transform(texts)
@@ -295,6 +277,11 @@ def counts_of(
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #16e99f22
 @patch
+def edge_threshold(self: TopicGCN) -> float: # above 0
+    "The smallest share that is an edge"
+    return self.doc_topic_threshold or 1e-9
+
+@patch
 def edges_of(
     self: TopicGCN,
     counts: sp.csr_matrix, # [N, words of LDA]
@@ -303,7 +290,7 @@ def edges_of(
     "Shares and edges of documents, none where no word is known"
     known = np.diff(counts.indptr) > 0
     theta = theta*known[:, None].astype(np.float32)
-    return theta, doc_topic_edges(theta, self.doc_topic_threshold or 1e-9)
+    return theta, doc_topic_edges(theta, self.edge_threshold())
 
 @patch
 def topic_rows(
@@ -334,79 +321,83 @@ def rows_of(
 def vectors_of(
     self: TopicGCN,
     corpus: Dataset, # N documents
-    embeddings: np.ndarray | None, # [N, S] given, or None
-    dim: int | None = None, # S that there should be, if known
+    embeddings: np.ndarray | None, # [N, S] given, or None: made by the embedder
+    dim: int | None = None, # S of the documents it was fitted on; None: it is being fitted now
 ) -> np.ndarray | None: # [N, S] float32 of unit length; None where embeddings are not used
-    "Given embeddings, checked, or the embedder's; scaled to unit length"
+    "Sentence embeddings scaled to unit length, or an `EmbeddingError`"
     if 'embedding' not in self.doc_features: return None
-    if embeddings is None:
-        if not hasattr(self, 'embedder_model'): self.embedder_model = load_embedder(self.embedder)
-        embeddings = embed(corpus, self.embedder_model)
-    return unit_rows(check_embeddings(embeddings, n=len(corpus), dim=dim))
-
-# %% ../../nbs/22_topicgcn.gcn.ipynb #2012012e
-def as_labelled(source: Any, label: str | None) -> Dataset: # with `id`, `text`, `label`
-    "A corpus with labels, or an error that says what it lacks"
-    corpus = source if isinstance(source, Dataset) and {'id', 'text', 'label'} <= set(source.column_names) and label in (None, 'label') else load_corpus(source, label=label)
-    if 'label' not in corpus.column_names: raise ConfigError(f"the corpus has no labels; name their column with label=…; it has {', '.join(corpus.column_names)}")
-    return corpus
-
-def hold_out(
-    y: np.ndarray, # [N] class numbers
-    share: float, # of each class
-    seed: int, # of the choice
-) -> np.ndarray: # [N] bool; at least one, and never all of a class
-    "A stratified validation split"
-    rng, chosen = np.random.default_rng(seed), np.zeros(len(y), bool)
-    for c in np.unique(y):
-        rows = rng.permutation(np.flatnonzero(y == c))
-        chosen[rows[:min(max(round(share*len(rows)), 1), len(rows) - 1)]] = True
-    return chosen
+    return unit_rows(self.vectors_for(corpus, embeddings, dim=dim))
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #15cf6d73
+def shortlist(
+    values: Sequence, # anything
+    n: int = 5, # shown at most
+) -> str: # 'a', 'b', …
+    "The first of some values, for a message"
+    return ', '.join(repr(str(v)) for v in values[:n]) + ('…' if len(values) > n else '')
+
+def check_classes(
+    classes: np.ndarray, # [C]
+    numbers: np.ndarray, # [N] class number of each document, −1 where unknown
+) -> None:
+    "Raise a `CorpusError` for classes that teach nothing; note those with a single document"
+    if len(classes) < 2:
+        there = f'one class only ({classes[0]})' if len(classes) else 'no document has a label'
+        raise CorpusError(f"{there}: a classifier needs at least two classes")
+    size = np.bincount(numbers[numbers >= 0])                                  # (C,)
+    if size.max() < 2:
+        raise CorpusError(f"{len(classes)} classes of one document each: there is nothing to check a classifier with; "
+                          "give more documents, or another label column")
+    lonely = classes[size == 1]
+    if len(lonely): log(f"note: only one document of {shortlist(lonely)}; learned from, but not checked")
+
 @patch
 def read_labels(
     self: TopicGCN,
-    corpus: Dataset, # with `label`
-) -> tuple[Dataset, np.ndarray]: # the documents to use and their class numbers, −1 where unknown
+    corpus: Dataset, # N documents
+    labels: np.ndarray | None, # [N] in any type, some perhaps missing
+) -> tuple[np.ndarray, np.ndarray]: # numbers of the documents to use [n], and their class numbers [n], −1 where unknown
     "Number the classes; say what is left out"
-    known = has_label(corpus['label'])
-    self.classes_ = sorted({str(v) for v, k in zip(corpus['label'], known) if k})
-    if len(self.classes_) < 2: raise CorpusError(f"{'one class only (' + self.classes_[0] + ')' if self.classes_ else 'no document has a label'}: a classifier needs at least two classes")
-    if self.inductive and not known.all():
-        log(f"note: {(~known).sum():,} of {len(corpus):,} documents have no label and are left out (with inductive off, they join topics and graph)")
-        corpus = corpus.select(np.flatnonzero(known)); known = np.ones(len(corpus), bool)
-    number = {c: i for i, c in enumerate(self.classes_)}
-    y = np.array([number[str(v)] if k else -1 for v, k in zip(corpus['label'], known)])
-    if np.bincount(y[y >= 0]).max() < 2: raise CorpusError(f"{len(self.classes_)} classes of one document each: there is nothing to check a classifier with; give more documents, or another label column")
-    lonely = [c for c, n in zip(self.classes_, np.bincount(y[y >= 0])) if n == 1]
-    if lonely: log(f"note: only one document of {', '.join(map(repr, lonely[:5]))}{'…' if len(lonely) > 5 else ''}; learned from, but not checked")
-    return corpus, y
+    if labels is None:
+        why = 'TopicGCN requires y to be passed, but the target y is None'           # scikit-learn's words
+        raise ConfigError(f"the corpus has no labels ({why}); give them as y, or name their column with label=…; "
+                          f"it has {', '.join(corpus.column_names)}")
+    self.classes_, y = number_labels(labels)
+    used = np.arange(len(y)) if not self.inductive else np.flatnonzero(y >= 0)
+    check_classes(self.classes_, y)
+    if len(used) < len(y):
+        log(f"note: {len(y) - len(used):,} of {len(y):,} documents have no label and are left out "
+            "(with inductive off, they join topics and graph)")
+    return used, y[used]
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #5ef1b547
 @patch
 def fit(
     self: TopicGCN,
-    corpus: Any, # N documents, anything `load_corpus` reads
-    label: str | None = None, # column with the classes; 'label' by default
-    embeddings: np.ndarray | None = None, # [N, S] one row a document, where used; None: made by the embedder
+    X: Any, # N documents: a list, an array, a table, a corpus or its name, a file
+    y: Any = None, # [N] labels, or the name of their column
     *,
+    embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
+    text: str = 'text', # the column with the texts
+    label: str | None = None, # the column with the labels; default: 'label' where there is one
     checkpoint_dir: str | Path | None = None, # checkpoints and history go here; a killed run resumes from here
     resume: bool = True, # go on from a state found there?
     cbs: Sequence = (), # fastai callbacks
 ) -> TopicGCN: # itself
     "Learn topics, graph and classifier"
-    whole = as_labelled(corpus, label)
-    corpus, y = self.read_labels(whole)
-    if embeddings is not None and len(corpus) < len(whole): embeddings = check_embeddings(embeddings, n=len(whole))[has_label(whole['label'])]
+    for name in ('documents_', 'embedder_', 'embedder_model_'): self.__dict__.pop(name, None)
+    corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
+    used, numbers = self.read_labels(corpus, labels)
+    if embeddings is not None: embeddings = check_embeddings(embeddings, n=len(corpus))[used]
+    if len(used) < len(corpus): corpus = corpus.select(used)
     vectors, texts = self.vectors_of(corpus, embeddings), corpus['text'][:]
     self.vector_dim_ = 0 if vectors is None else vectors.shape[1]
     seed_everything(self.seed)
     self.learn_graph(texts)
     rows = self.rows_of(texts, vectors)
     self.topic_docs_ = np.asarray(rows.to_topics.T @ rows.theta)
-    self.train_on(rows, y, Path(checkpoint_dir) if checkpoint_dir else None, resume, cbs)
-    self.remember(corpus)
+    self.train_on(rows, numbers, Path(checkpoint_dir) if checkpoint_dir else None, resume, cbs)
+    self.remember(corpus, numbers)
     return self
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #b9486e4c
@@ -434,11 +425,12 @@ def learn_graph(
         self.idf_ = idf(self.words_.fit_transform(texts)).astype(np.float32)
     counts = self.space_.vocabulary_.transform(texts)
     theta, _ = self.edges_of(counts, self.space_.theta_)
-    self.graph_ = build_graph(theta, self.space_.embeddings_, self.doc_topic_threshold or 1e-9, self.topic_topic_threshold)
+    self.graph_ = build_graph(theta, self.space_.embeddings_, self.edge_threshold(), self.topic_topic_threshold)
     blocks = self.graph_.blocks()
     self.topic_degree_, self.topic_topic_ = blocks.topic_degree, blocks.topic_topic.toarray()
     if alone := self.graph_.stats()['isolated_documents']:
-        log(f"note: {alone:,} of {len(texts):,} documents are joined to no topic; they are judged by their own features alone")
+        log(f"note: {alone:,} of {len(texts):,} documents are joined to no topic; "
+            "they are judged by their own features alone")
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #af21c663
 @patch
@@ -534,7 +526,7 @@ def train_on(
     direct, size = self.doc_features != 'theta', self.batch_size or len(learn)
     epochs = self.epochs or max(12 if direct else 60, math.ceil(400/math.ceil(len(learn)/size)))
     self.step_ = self.step_size(rows, learn) if direct else 1.
-    key = fingerprint(self.arguments(), rows.words.data, rows.words.indices, rows.embedding, rows.theta, y)
+    key = fingerprint(self.saved_arguments(), rows.words.data, rows.words.indices, rows.embedding, rows.theta, y)
     lesson = Lesson(rows, y, held_out, folder, resume, key, cbs)
     self.history_ = self.train_once(lesson, learn, epochs, size, self.patience or max(5, epochs//3), 'search')
     best = self.judge_held_out(lesson)
@@ -562,76 +554,104 @@ def scores(
     return words + rows.embedding @ W['embedding'] + itself + topics + W['bias']
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #570e35ad
+def softmax(
+    logits: np.ndarray, # [N, C]
+) -> np.ndarray: # [N, C], rows sum to one
+    "Probabilities from logits"
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    return odds/odds.sum(1, keepdims=True)
+
 @patch
 def decide(
     self: TopicGCN,
-    corpus: Any, # N documents, anything `load_corpus` reads, a list of texts too
+    X: Any, # N texts; one text counts as a list of one
     embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
-    block: int = 2048, # documents at a time
+    block: int = 2048, # documents at a time, so that memory does not grow with N
 ) -> tuple[np.ndarray, np.ndarray]: # probabilities [N, C] float32, and [N] bool: does the text hold a known word?
-    "Probabilities of the classes, and whether a document gave anything to go by"
+    "Probabilities of the classes, and whether a document held anything to judge by"
     self.check_fitted()
-    corpus = as_documents(corpus)
-    if self.vector_dim_ and embeddings is None and self.embedder is None: raise EmbeddingError("this model was fitted on given embeddings; give those of the new documents, from the same embedder")
-    vectors = self.vectors_of(corpus, embeddings, self.vector_dim_ or None)
-    parts = []
+    corpus, parts = as_documents(X), []
+    vectors = self.vectors_of(corpus, embeddings, self.vector_dim_)
     for start in range(0, len(corpus), block):
         part = slice(start, start + block)
         rows = self.rows_of(corpus['text'][part], None if vectors is None else vectors[part])
-        logits = self.temperature_*self.scores(rows)
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        parts.append((odds/odds.sum(1, keepdims=True), rows.known))
-    return tuple(np.concatenate(p) for p in zip(*parts))
-
-def as_documents(source: Any) -> Dataset: # with `id` and `text`
-    "A corpus, from anything `load_corpus` reads; empty texts stay where texts come as a list"
-    if isinstance(source, Dataset) and {'id', 'text'} <= set(source.column_names): return source
-    if isinstance(source, (list, tuple, np.ndarray)) and all(isinstance(t, str) for t in source): return Dataset.from_dict({'id': [str(i) for i in range(len(source))], 'text': list(source)})
-    return load_corpus(source)
+        parts.append((softmax(self.temperature_*self.scores(rows)), rows.known))
+    if not parts: return np.zeros((0, len(self.classes_)), np.float32), np.zeros(0, bool)
+    return tuple(np.concatenate(part) for part in zip(*parts))
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #3540b57d
 @patch
-def predict_proba(self: TopicGCN, corpus: Any, embeddings: np.ndarray | None = None) -> np.ndarray: # [N, C] float32, rows sum to one, columns as in `classes_`
+def predict_proba(
+    self: TopicGCN,
+    X: Any, # N texts; one text counts as a list of one
+    embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
+) -> np.ndarray: # [N, C] float32, rows sum to one, columns as in `classes_`
     "Probabilities of the classes"
-    probabilities, known = self.decide(corpus, embeddings)
-    if not known.all(): log(f"note: {(~known).sum():,} of {len(known):,} documents hold no word that the model knows; what it says of them is a guess from the other documents")
+    probabilities, known = self.decide(X, embeddings)
+    if not known.all():
+        log(f"note: {(~known).sum():,} of {len(known):,} documents hold no word that the model knows; "
+            "what it says of them is a guess from the other documents")
     return probabilities
 
 @patch
-def predict(self: TopicGCN, corpus: Any, embeddings: np.ndarray | None = None) -> list[str]: # [N] classes
+def predict(
+    self: TopicGCN,
+    X: Any, # N texts; one text counts as a list of one
+    embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
+) -> np.ndarray: # [N] classes, in the type of the labels that it learned from
     "The most probable class of each document"
-    return [self.classes_[c] for c in self.predict_proba(corpus, embeddings).argmax(1)]
+    best = self.predict_proba(X, embeddings).argmax(1)
+    return self.classes_[best]
 
+# %% ../../nbs/22_topicgcn.gcn.ipynb #ca576535
 @patch
 def evaluate(
     self: TopicGCN,
-    corpus: Any, # N documents with labels
-    label: str | None = None, # column with the classes; 'label' by default
-    embeddings: np.ndarray | None = None, # [N, S], where used
+    X: Any, # N documents, in any form that `fit` takes
+    y: Any = None, # [N] labels, or the name of their column
+    *,
+    embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
+    text: str = 'text', # the column with the texts
+    label: str | None = None, # the column with the labels; default: 'label' where there is one
 ) -> dict: # documents, accuracy, macro_f1, micro_f1, per_class, unseen_classes
-    "Judge the model on labelled documents"
-    corpus = as_labelled(corpus, label)
-    unseen = sorted({str(v) for v, k in zip(corpus['label'], has_label(corpus['label'])) if k} - set(self.classes_))
-    if unseen: log(f"note: the model was not trained on {', '.join(map(repr, unseen[:5]))}{'…' if len(unseen) > 5 else ''}; documents of {'these classes' if len(unseen) > 1 else 'this class'} count as mistakes")
-    return {'documents': len(corpus), **classification_report(corpus['label'], self.predict(corpus, embeddings)), 'unseen_classes': unseen}
+    "Compare predictions with labels"
+    self.check_fitted()
+    corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
+    if labels is None: raise ConfigError("no labels to compare with; give them as y, or name their column with label=…")
+    unseen = sorted({str(v) for v in labels[has_label(labels)]} - {str(c) for c in self.classes_})
+    if unseen:
+        these = 'these classes' if len(unseen) > 1 else 'this class'
+        log(f"note: the model was not trained on {shortlist(unseen)}; documents of {these} count as mistakes")
+    report = classification_report(labels.tolist(), self.predict(corpus, embeddings).tolist())
+    return {'documents': len(corpus), **report, 'unseen_classes': unseen}
 
 @patch
-def score(self: TopicGCN, corpus: Any, label: str | None = None, embeddings: np.ndarray | None = None) -> float: # accuracy
-    "Share of labelled documents that are judged right"
-    return self.evaluate(corpus, label, embeddings)['accuracy']
+def score(
+    self: TopicGCN,
+    X: Any, # N documents, in any form that `fit` takes
+    y: Any = None, # [N] labels, or the name of their column
+    *,
+    embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
+    text: str = 'text', # the column with the texts
+    label: str | None = None, # the column with the labels; default: 'label' where there is one
+) -> float: # accuracy
+    "Share of labelled documents whose class is predicted right"
+    return self.evaluate(X, y, embeddings=embeddings, text=text, label=label)['accuracy']
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #cffb6772
 @patch
 def remember(
     self: TopicGCN,
     corpus: Dataset, # the N training documents
+    y: np.ndarray, # [N] class numbers, −1 where there is no label
 ) -> None:
     "Titles, labels and beginnings of the documents, as far as the graph's page shows them"
     edges = self.graph_.doc_topic.tocsc()
     shown = sorted({int(d) for k in range(self.num_topics) for d in documents_of(edges, k)[0][:10]})
     titles, texts = corpus['title' if 'title' in corpus.column_names else 'id'], corpus['text']
     beginnings = {str(d): [str(titles[d])[:120], texts[d][:400]] for d in shown}
-    self.documents_ = {'label': [str(v) for v in corpus['label']], 'shown': beginnings}
+    names = [str(self.classes_[c]) if c >= 0 else '' for c in y]
+    self.documents_ = {'label': names, 'shown': beginnings}
 
 @patch
 def topic_words(
@@ -652,7 +672,8 @@ def graph_page(
     self.check_fitted()
     shown = [self.documents_['shown'].get(str(d), ['', '']) for d in range(self.graph_.num_docs)]
     titles, texts = [title for title, _ in shown], [text for _, text in shown]
-    return graph_html(self.graph_, self.topic_words(15), texts, self.documents_['label'], path, titles=titles, title=title)
+    labels = self.documents_['label']
+    return graph_html(self.graph_, self.topic_words(15), texts, labels, path, titles=titles, title=title)
 
 @patch
 def plot(self: TopicGCN) -> Figure:
@@ -691,7 +712,7 @@ def word_shares(
 ) -> list[tuple[str, float]]: # word or pair of words and its contribution, strongest first
     "The words' part of a score"
     if self.words_ is None: return []
-    W, weight = self.weights()['words'][rows.words.indices], rows.words.data     # (words of the text, C), (words of the text,)
+    W, weight = self.weights()['words'][rows.words.indices], rows.words.data     # (n, C) and (n,) for n words
     pull = weight*W[:, c] - weight*W.mean(1)
     words = [self.words_.words[j] for j in rows.words.indices]
     return sorted(zip(words, map(float, pull)), key=lambda pair: -abs(pair[1]))
@@ -719,14 +740,14 @@ def explained_topics(
     written = expected_counts(counts, theta, self.space_.lda_.phi_)
     def in_text(k): return [words[j] for j in np.argsort(-written[k], kind='stable')[:8] if written[k, j] > .3]
     order = [int(k) for k in np.argsort(-np.abs(shares), kind='stable')[:n] if abs(shares[k]) > 1e-6]
-    return [dict(topic=k, share=float(theta[k]), contribution=float(shares[k]), words=topic_words[k], in_text=in_text(k))
-            for k in order]
+    return [dict(topic=k, share=float(theta[k]), contribution=float(shares[k]), words=topic_words[k],
+                 in_text=in_text(k)) for k in order]
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #d7cc508c
 @dataclass
 class Explanation:
     "What carried a decision; the contributions of words, topics, embedding and start sum to `score`"
-    label: str                      # the class explained
+    label: Any                      # the class explained, in the type of the labels
     probability: float              # of that class
     score: float                    # its score less the mean score of all classes
     words: list[tuple[str, float]]  # word or pair of words, contribution, strongest first
@@ -753,23 +774,31 @@ def topic_line(
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #806de0cf
 @patch
+def class_number(
+    self: TopicGCN,
+    label: Any, # a class, or its name
+) -> int: # its place in `classes_`
+    "Which class a label names, or a `ConfigError` that suggests the nearest"
+    names = [str(c) for c in self.classes_]
+    return names.index(check_choice(str(label), names, 'label'))
+
+@patch
 def explain(
     self: TopicGCN,
     text: str, # any text
-    label: str | None = None, # class to explain; default: the most probable
+    label: Any = None, # class to explain; default: the most probable
     embedding: np.ndarray | None = None, # [S], where used; None: made by the embedder
     n: int = 20, # words and topics kept
 ) -> Explanation: # of one class
     "Which words and which topics carried the decision about a text"
     given = None if embedding is None else np.asarray(embedding)[None]            # (1, S)
-    corpus = as_documents([text])
-    probabilities, known = self.decide(corpus, given)
-    c = int(probabilities[0].argmax()) if label is None else self.classes_.index(check_choice(label, self.classes_, 'label'))
-    rows, W = self.rows_of([text], self.vectors_of(corpus, given)), self.weights()
-    counts = self.counts_of([text])[1].toarray()[0]
+    probabilities, known = self.decide(text, given)
+    c = int(probabilities[0].argmax()) if label is None else self.class_number(label)
+    rows, W = self.rows_of([text], self.vectors_of(as_documents(text), given, self.vector_dim_)), self.weights()
     shares = against_mean(self.topic_shares(rows), c)                             # (K,)
+    counts = self.counts_of([text])[1].toarray()[0]
     return Explanation(
-        label=self.classes_[c],
+        label=self.classes_.tolist()[c],
         probability=float(probabilities[0, c]),
         score=float(against_mean(self.scores(rows)[0], c)),
         words=self.word_shares(rows, c)[:n],
@@ -785,7 +814,8 @@ def explained_bars(
 ) -> list[tuple[str, float, str]]: # name, contribution, and kind: words, topics or embedding
     "What `plot_explanation` draws"
     words = [(word, value, 'words') for word, value in why.words[:n]]
-    topics = [(' '.join(t['words'][:4]), t['contribution'], 'topics') for t in why.topics[:n] if abs(t['contribution']) > .002]
+    topics = [(' '.join(t['words'][:4]), t['contribution'], 'topics') for t in why.topics[:n]
+              if abs(t['contribution']) > .002]
     embedding = [('sentence embedding', why.embedding, 'embedding')] if why.embedding else []
     return words + topics + embedding
 
@@ -833,17 +863,20 @@ def topic_votes(
 def to_state(self: TopicGCN) -> State:
     "What is saved"
     self.check_fitted()
-    edges, jsons = self.graph_.doc_topic, {'space': self.space_.to_dict(), 'documents': self.documents_}
+    edges = self.graph_.doc_topic
+    jsons = {'space': self.space_.to_dict(), 'documents': self.documents_, 'training_history': self.history_}
     arrays = {
         'topic_degree': self.topic_degree_, 'topic_docs': self.topic_docs_, 'topic_topic': self.topic_topic_,
         'edges_data': edges.data, 'edges_indices': edges.indices, 'edges_indptr': edges.indptr,
         'topic_edges': self.graph_.topic_topic.toarray(),
         **{f'space_{name}': array for name, array in self.space_.arrays().items()}}
     if self.words_ is not None: jsons['words'], arrays['idf'] = self.words_.to_dict(), self.idf_
-    fitted = dict(classes=self.classes_, temperature=self.temperature_, vector_dim=self.vector_dim_, step=self.step_)
-    return State(config={'arguments': self.arguments(), 'fitted': fitted, 'metrics': self.metrics_},
-                 tensors=dict(self.model_.state_dict()), jsons=jsons | {'training_history': self.history_}, arrays=arrays)
+    fitted = dict(classes=classes_to_json(self.classes_), temperature=self.temperature_, vector_dim=self.vector_dim_,
+                  step=self.step_, embedder=getattr(self, 'embedder_', None))
+    return State(config={'arguments': self.saved_arguments(), 'fitted': fitted, 'metrics': self.metrics_},
+                 tensors=dict(self.model_.state_dict()), jsons=jsons, arrays=arrays)
 
+# %% ../../nbs/22_topicgcn.gcn.ipynb #2164d73c
 @patch
 def set_graph(
     self: TopicGCN,
@@ -854,25 +887,29 @@ def set_graph(
     edges = tuple(arrays[f'edges_{part}'] for part in ('data', 'indices', 'indptr'))
     doc_topic = sp.csr_matrix(edges, shape=(num_docs, self.num_topics))
     self.graph_ = TopicGraph(doc_topic, sp.csr_matrix(arrays['topic_edges']), self.doc_topic_threshold)
-    self.topic_degree_, self.topic_docs_, self.topic_topic_ = (arrays[f'topic_{part}'] for part in ('degree', 'docs', 'topic'))
+    self.topic_degree_, self.topic_docs_ = arrays['topic_degree'], arrays['topic_docs']
+    self.topic_topic_ = arrays['topic_topic']
 
 @patch(cls_method=True)
 def from_state(
     cls: TopicGCN,
-    state: State, # from `to_state`
+    state: State, # from `to_state`, perhaps of an older version
 ) -> TopicGCN: # ready to predict
     "The model that `to_state` described"
-    self, fitted, arrays, jsons = cls(**state.config['arguments']), state.config['fitted'], state.arrays, state.jsons
-    self.classes_, self.temperature_ = fitted['classes'], fitted['temperature']
+    self, arrays, jsons = cls.from_arguments(state.config['arguments']), state.arrays, state.jsons
+    fitted = state.config['fitted']
+    self.classes_, self.temperature_ = classes_from_json(fitted['classes']), fitted['temperature']
     self.vector_dim_, self.step_ = fitted['vector_dim'], fitted['step']
-    self.metrics_, self.history_, self.documents_ = state.config['metrics'], jsons['training_history'], jsons['documents']
+    self.embedder_ = fitted.get('embedder', self.embedder)                        # older versions did not save it
+    self.metrics_, self.history_ = state.config['metrics'], jsons['training_history']
     space = {name.removeprefix('space_'): array for name, array in arrays.items() if name.startswith('space_')}
     self.space_ = TopicSpace.from_dict(jsons['space'], space)
     self.words_, self.idf_ = Vocabulary.from_dict(jsons['words']) if 'words' in jsons else None, arrays.get('idf')
-    self.set_graph(arrays, len(self.documents_['label']))
+    self.set_graph(arrays, len(jsons['documents']['label']))
     self.model_ = self.network()
     try: self.model_.load_state_dict(state.tensors)
     except RuntimeError as e:
         raise ArtifactError(f"a damaged classifier: {str(e).splitlines()[-1].strip()}") from None
     self.model_.eval()
+    self.documents_ = jsons['documents']
     return self

@@ -62,14 +62,16 @@ for (const k of order) nodes[k] = bubble(k);
 const names = draw('g', {class: 'names', 'aria-hidden': true}, svg);
 const texts = [];
 for (const k of order) {
-  texts[k] = draw('text', {x: data.xy[k][0], y: data.xy[k][1] + 4}, names);
+  texts[k] = draw('text', {x: data.xy[k][0], y: data.xy[k][1], 'dominant-baseline': 'central'}, names);
   texts[k].textContent = nameOf(k);
 }
 
 const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
 
 function placeNames() {
-  const size = 12.5 / Math.sqrt(1000 / box.width);
+  const frame = svg.getBoundingClientRect();
+  const pixels = Math.min(frame.width / box.width, frame.height / box.height) || 1;   // per unit of the map
+  const size = 12 / pixels;
   const kept = [];
   for (const k of order) {
     const text = texts[k], [x, y] = data.xy[k];
@@ -216,6 +218,7 @@ onpointermove = event => {
   showBox();
 };
 onpointerup = () => { drag = null; };
+onresize = placeNames;
 
 if (data.classes.length > 1 && data.classes.length <= 20) {
   data.classes.forEach((label, c) => find('#key').append(html('span', {}, dot(data.colors[c]), label)));
