@@ -11,9 +11,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 from ..core import ConfigError
-from .core import (
-    GO_ON, Answer, Call, Options, OutputFlag, OutputFolder, app, check_file, command, group,
-    partial_folder, room, table)
+from .core import GO_ON, Answer, Call, Options, app, check_file, command, group, partial_folder, room, table
 
 # %% ../../nbs/66_cli.codes.ipynb #0c6adfb1
 codes = group(app, 'codes', 'Codes: the k-mer VQ-VAE, a coarse filter learned in three phases', panel='Systems')
@@ -45,15 +43,16 @@ PretrainOptions = Annotated[Call, Options('codes.pretrain.pretrain', {
     'Codebook': 'diversity_weight ema_decay restart balance kmeans_vectors',
     'Training': 'batch_size epochs warmup refit learning_rate static_rate teacher_weight ridge seed device'})]
 
-@command(codes, 'pretrain', resume=GO_ON, examples=[
-    'textlab codes pretrain wikitext-103 c4 --out kmer_vqvae_phase1.pt',
-    'textlab codes pretrain wiki-mini-passages --max_tokens_total 200000 --num_codes 128 --out small.pt --json'])
+@command(codes, 'pretrain', resume=GO_ON, examples='''
+    textlab codes pretrain wikitext-103 c4 --out kmer_vqvae_phase1.pt
+    textlab codes pretrain wiki-mini-passages --max_tokens_total 200000 --num_codes 128 --out small.pt --json
+    ''')
 def codes_pretrain(
     source: list[str], # public sets, built-in names, files, folders
     *,
-    out: OutputFolder = Path('kmer_vqvae_phase1.pt'), # the checkpoint to be
-    overwrite: OutputFlag = False, # replace a checkpoint that is there
-    resume: OutputFlag = True, # go on from where an interrupted run was
+    out: Annotated[Path, 'Output'] = Path('kmer_vqvae_phase1.pt'), # the checkpoint to be
+    overwrite: Annotated[bool, 'Output'] = False, # replace a checkpoint that is there
+    resume: Annotated[bool, 'Output'] = True, # go on from where an interrupted run was
     embedder: TeacherOption = 'minilm', # the teacher
     cut: CutOptions, # makes windows
     learn: PretrainOptions, # trains
@@ -72,16 +71,17 @@ AdaptOptions = Annotated[Call, Options('codes.adapt.adapt', {
     'LoRA': 'lora_rank lora_alpha', 'Training': 'learning_rate codebook_lr epochs diversity_weight teacher_weight '
                                                 'seed device'})]
 
-@command(codes, 'adapt', resume=GO_ON, examples=[
-    'textlab codes adapt arxiv pubmed alpaca hh-rlhf --phase1a_checkpoint kmer_vqvae_phase1.pt',
-    'textlab codes adapt posts.jsonl --phase1a_checkpoint kmer_vqvae_phase1.pt --codebook_lr 1e-5 --out posts.pt'])
+@command(codes, 'adapt', resume=GO_ON, examples='''
+    textlab codes adapt arxiv pubmed alpaca hh-rlhf --phase1a_checkpoint kmer_vqvae_phase1.pt
+    textlab codes adapt posts.jsonl --phase1a_checkpoint kmer_vqvae_phase1.pt --codebook_lr 1e-5 --out posts.pt
+    ''')
 def codes_adapt(
     source: list[str], # public sets, built-in names, files, folders
     *,
     phase1a_checkpoint: Path, # what `codes pretrain` wrote
-    out: OutputFolder = Path('kmer_vqvae_phase1b_lora.pt'), # the checkpoint to be
-    overwrite: OutputFlag = False, # replace a checkpoint that is there
-    resume: OutputFlag = True, # go on from where an interrupted run was
+    out: Annotated[Path, 'Output'] = Path('kmer_vqvae_phase1b_lora.pt'), # the checkpoint to be
+    overwrite: Annotated[bool, 'Output'] = False, # replace a checkpoint that is there
+    resume: Annotated[bool, 'Output'] = True, # go on from where an interrupted run was
     embedder: TeacherOption = 'minilm', # the teacher
     cut: ReadOptions, # makes windows
     learn: AdaptOptions, # trains
@@ -104,16 +104,17 @@ AlignOptions = Annotated[Call, Options('codes.align.align', {
     'Adapters': 'adapter_type hidden_dim',
     'Training': 'temperature match_weight entropy_weight learning_rate batch_size epochs valid_share seed device'})]
 
-@command(codes, 'align', resume=GO_ON, examples=[
-    'textlab codes align squad --checkpoint kmer_vqvae_phase1b_lora.pt',
-    'textlab codes align pairs.jsonl --checkpoint kmer_vqvae_phase1.pt --epochs 20 --json'])
+@command(codes, 'align', resume=GO_ON, examples='''
+    textlab codes align squad --checkpoint kmer_vqvae_phase1b_lora.pt
+    textlab codes align pairs.jsonl --checkpoint kmer_vqvae_phase1.pt --epochs 20 --json
+    ''')
 def codes_align(
     pairs: list[str], # public sets, or files of rows with `query` and `passage`
     *,
     checkpoint: Path, # what `codes pretrain` or `codes adapt` wrote
-    out: OutputFolder = Path('kmer_vqvae_phase2_aligned.pt'), # the checkpoint to be
-    overwrite: OutputFlag = False, # replace a checkpoint that is there
-    resume: OutputFlag = True, # go on from where an interrupted run was
+    out: Annotated[Path, 'Output'] = Path('kmer_vqvae_phase2_aligned.pt'), # the checkpoint to be
+    overwrite: Annotated[bool, 'Output'] = False, # replace a checkpoint that is there
+    resume: Annotated[bool, 'Output'] = True, # go on from where an interrupted run was
     limit: Annotated[int | None, 'Data'] = None, # so many pairs at most
     learn: AlignOptions, # trains
 ) -> Answer:
