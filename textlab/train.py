@@ -6,14 +6,14 @@
 __all__ = ['SCHEDULES', 'take_rows', 'TensorDataLoader', 'tensor_dataloaders', 'make_learner', 'bare_model', 'Anneal',
            'StopOnNonFinite', 'has_bf16', 'Autocast', 'History', 'as_tensors', 'random_state', 'set_random_state',
            'Checkpoint', 'EarlyStop', 'ShowProgress', 'cosine', 'own_words', 'train', 'ShardedTrainer', 'world_size',
-           'distributed']
+           'distributed', 'batch_mean', 'batch_rows']
 
 # %% ../nbs/05_train.ipynb #eafb039e
 import contextlib, json, math, os, sys, time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-import numpy as np, scipy.sparse as sp, torch
+import numpy as np, scipy.sparse as sp, torch, torch.distributed.nn
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler
@@ -406,3 +406,27 @@ def distributed(
     finally:
         learn.remove_cb(trainer)
         if torch.distributed.is_initialized(): torch.distributed.barrier()
+
+# %% ../nbs/05_train.ipynb #25c0b685
+def batch_mean(
+    x: torch.Tensor, # [n, …] this process's rows of a batch
+) -> torch.Tensor: # [...]
+    "The mean over the rows that all processes hold; with one process, the mean"
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1: return x.mean(0)
+    sums = torch.cat([x.sum(0).flatten(), x.new_tensor([len(x)])])
+    total = torch.distributed.nn.functional.all_reduce(sums)
+    return (total[:-1]/total[-1]).reshape(x.shape[1:])
+
+# %% ../nbs/05_train.ipynb #a1838507
+def batch_rows(
+    x: torch.Tensor, # [n, …] this process's rows of a training batch
+) -> torch.Tensor: # [N, …] the rows of all processes, in the order of the batch
+    "The whole batch, with its gradient; with one process or in validation, what was given"
+    if world_size() == 1 or not torch.distributed.is_initialized() or not torch.is_grad_enabled(): return x
+    total = torch.tensor(len(x), device=x.device)
+    torch.distributed.all_reduce(total)
+    whole = x.new_zeros(int(total), *x.shape[1:])
+    whole[torch.distributed.get_rank()::world_size()] = x
+    if x.is_floating_point(): return torch.distributed.nn.functional.all_reduce(whole)
+    torch.distributed.all_reduce(whole)
+    return whole

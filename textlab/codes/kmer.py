@@ -18,6 +18,7 @@ from .quantizer import assign, library_quantizer, soft_codes, unevenness
 from ..core import ConfigError, CorpusError, check_embeddings, check_number, check_texts, progress
 from ..layers import Block, count_parameters, sinusoids
 from ..tokenizer import BPETokenizer
+from ..train import batch_mean
 from ..vectors import unit_rows
 from ..vocab import idf, tfidf
 
@@ -261,6 +262,24 @@ def forward(
 # %% ../../nbs/41_codes.kmer.ipynb #965dac55
 @patch
 @torch.no_grad()
+def read(
+    self: KmerVQVAE,
+    tokens: torch.Tensor, # [B, T] token numbers, any T
+    mask: torch.Tensor | None = None, # [B, T] bool: a token, and not padding; None: all are
+) -> tuple[torch.Tensor, torch.Tensor]: # z [B, M, d] of the k-mers, and [B, M] bool: a k-mer, and not padding
+    "The vectors of the k-mers of texts, window by window"
+    mask = self.check_tokens(tokens, mask)
+    window, kmer = self.base_config['window'], self.encoder.kmer
+    whole = window if tokens.shape[1] > window else kmer
+    missing = -tokens.shape[1] % whole
+    width = min(window, tokens.shape[1] + missing)
+    tokens = F.pad(torch.where(mask, tokens, 0).long(), (0, missing)).unflatten(1, (-1, width))    # (B, W, T)
+    real = F.pad(mask, (0, missing)).unflatten(1, (-1, width))
+    z = self.encoder(tokens.flatten(0, 1), real.flatten(0, 1)).unflatten(0, tokens.shape[:2])      # (B, W, M/W, d)
+    return z.flatten(1, 2), real.flatten(1).unflatten(1, (-1, kmer)).any(2)
+
+@patch
+@torch.no_grad()
 def encode(
     self: KmerVQVAE,
     tokens: torch.Tensor, # [B, T] token numbers, any T
@@ -268,13 +287,7 @@ def encode(
     adapter: nn.Module | None = None, # moves vectors [..., d] before they get their codes
 ) -> dict[str, torch.Tensor]: # indices [B], soft [B, K], vectors [B, d]; kmers [B, M] (-1: padding), kmer_vectors
     "The codes of texts, one pooled and one per k-mer; raises a `ConfigError` for tokens it cannot read"
-    mask = self.check_tokens(tokens, mask)
-    window, kmer = self.base_config['window'], self.encoder.kmer
-    missing = -tokens.shape[1] % window
-    tokens = F.pad(torch.where(mask, tokens, 0).long(), (0, missing)).unflatten(1, (-1, window))   # (B, W, T)
-    real = F.pad(mask, (0, missing)).unflatten(1, (-1, window))
-    z = self.encoder(tokens.flatten(0, 1), real.flatten(0, 1)).unflatten(0, tokens.shape[:2]).flatten(1, 2) # (B, M, d)
-    some = real.flatten(1).unflatten(1, (-1, kmer)).any(2)                                 # (B, M)
+    z, some = self.read(tokens, mask)
     pooled, adapt = F.normalize(z.sum(1), dim=-1), adapter or (lambda x: x)
     pooled, each = self.centred(adapt(pooled)), self.centred(adapt(F.normalize(z, dim=-1)))
     soft = soft_codes(pooled, self.codebook, self.base_config['temperature'])
@@ -313,9 +326,9 @@ class KmerLoss(nn.Module):
         "The loss of a batch"
         some = out.codes >= 0
         parts = {
-            'tokens': F.cross_entropy(out.logits[out.real].float(), out.tokens[out.real]),
-            'encoder': 1 - F.cosine_similarity(out.pooled, teacher.float()).mean(),
-            'decoder': 1 - F.cosine_similarity(out.meaning.float(), teacher.float()).mean(),
+            'tokens': batch_mean(F.cross_entropy(out.logits[out.real].float(), out.tokens[out.real], reduction='none')),
+            'encoder': 1 - batch_mean(F.cosine_similarity(out.pooled, teacher.float())),
+            'decoder': 1 - batch_mean(F.cosine_similarity(out.meaning.float(), teacher.float())),
             'uneven': unevenness(out.soft, some),
             'commit': out.commitment.float(),
         }

@@ -14,6 +14,7 @@ import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from ..core import ConfigError, CorpusError, check_embeddings, check_number, require
 from ..metrics import code_shares, codebook_perplexity, codebook_skew
+from ..train import batch_mean
 from ..vectors import unit_rows
 
 # %% ../../nbs/40_codes.quantizer.ipynb #739baff3
@@ -130,7 +131,7 @@ def unevenness(
 ) -> torch.Tensor: # scalar, from 0 (even use) to ln K (one code)
     "ln K less the entropy of the mean soft code"
     rows = soft.reshape(-1, soft.shape[-1]) if mask is None else soft[mask]               # (M, K)
-    mean = rows.float().mean(0)
+    mean = batch_mean(rows.float())
     return math.log(len(mean)) - torch.special.entr(mean).sum()
 
 # %% ../../nbs/40_codes.quantizer.ipynb #bffeeab7
