@@ -37,12 +37,17 @@ def client_for(notebook: nbformat.NotebookNode, folder: Path, private: str, time
     return client
 
 
+TEMPORARY = re.escape(tempfile.gettempdir())
+# the project's folder, a temporary folder, and the file that a cell becomes in a kernel, with the line of a warning
+PLACES = re.compile(rf"{re.escape(str(ROOT))}/|{TEMPORARY}/ipykernel_\d+/\d+\.py:\d+: |{TEMPORARY}/tmp\w+/")
+
+
 def unplace(outputs: list) -> None:
     "Write paths inside the project relative to it, so that no output names a place on this machine"
     for output in outputs:
         for holder in (output, output.get("data", {})):
             for kind, text in holder.items():
-                if isinstance(text, str) and not kind.startswith("image/"): holder[kind] = text.replace(f"{ROOT}/", "")
+                if isinstance(text, str) and not kind.startswith("image/"): holder[kind] = PLACES.sub("", text)
 
 
 def execute(page: Path, skip: set[str] = frozenset(), timeout: int = 3600) -> tuple[float, int]:
