@@ -78,7 +78,7 @@ AdaptOptions = Annotated[Call, Options('codes.adapt.adapt', {
 def codes_adapt(
     source: list[str], # public sets, built-in names, files, folders
     *,
-    phase1a_checkpoint: Path, # what `codes pretrain` wrote
+    phase1a_checkpoint: Path, # what codes pretrain wrote
     out: Annotated[Path, 'Output'] = Path('kmer_vqvae_phase1b_lora.pt'), # the checkpoint to be
     overwrite: Annotated[bool, 'Output'] = False, # replace a checkpoint that is there
     resume: Annotated[bool, 'Output'] = True, # go on from where an interrupted run was
@@ -111,7 +111,7 @@ AlignOptions = Annotated[Call, Options('codes.align.align', {
 def codes_align(
     pairs: list[str], # public sets, or files of rows with `query` and `passage`
     *,
-    checkpoint: Path, # what `codes pretrain` or `codes adapt` wrote
+    checkpoint: Path, # what codes pretrain or codes adapt wrote
     out: Annotated[Path, 'Output'] = Path('kmer_vqvae_phase2_aligned.pt'), # the checkpoint to be
     overwrite: Annotated[bool, 'Output'] = False, # replace a checkpoint that is there
     resume: Annotated[bool, 'Output'] = True, # go on from where an interrupted run was
