@@ -122,7 +122,7 @@ def check_page(
     corpus: Any, # N passages with `id`, `text` and perhaps `title`, or a source for `load_corpus`
 ) -> Dataset: # the N passages
     "The passages of a corpus that fits into a page, for an encoder that a browser can run"
-    if getattr(encoder, 'artifact_class', None) != DocumentEncoder.artifact_class: # also one that a notebook defines
+    if getattr(type(encoder), 'artifact_class', None) != DocumentEncoder.artifact_class: # also a notebook's class
         raise ConfigError(f"encoder={encoder!r:.60}: a page computes vectors in the browser, "
                           "which only a DocumentEncoder allows; train one on the corpus, "
                           "or build a SearchIndex with this embedder")
