@@ -112,7 +112,7 @@ def usage(
 ) -> dict[str, float]: # perplexity, used, skew, assignments, enough
     "How evenly held-out vectors use the codebook, and whether there are enough of them to say"
     shares = code_shares(codes, num_codes)
-    assignments = int(np.size(codes))
+    assignments = int(np.prod(np.shape(codes)))
     return dict(perplexity=codebook_perplexity(codes, num_codes), used=int((shares > 0).sum()),
                 skew=codebook_skew(codes, num_codes), assignments=assignments, enough=assignments >= 40*num_codes)
 
