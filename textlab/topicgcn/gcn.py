@@ -533,7 +533,11 @@ def train_on(
     if self.refit: self.train_once(lesson, labelled, best, self.batch_size or len(labelled), None, 'refit')
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #f5384f07
-def relu(x: np.ndarray) -> np.ndarray: return np.maximum(x, 0)
+def relu(
+    x: np.ndarray, # of any shape
+) -> np.ndarray: # of the same shape
+    "What is positive; 0 elsewhere"
+    return np.maximum(x, 0)
 
 @patch
 def weights(self: TopicGCN) -> dict[str, np.ndarray]: # words [V, C], embedding [S, C], bias [C], …
