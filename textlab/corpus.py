@@ -386,6 +386,7 @@ def stream_row(
     new |= {c: label_of(row.get(roles[c]), names if c == 'label' else None) for c in ('title', 'label') if c in roles}
     return new | {f'{k}_original' if k in new else k: v for k, v in row.items() if k not in roles.values()}
 
+# %% ../nbs/02_corpus.ipynb #316021fe
 def stream_file(path: str, where: str, roles: dict[str, str], split: str | None = None) -> Iterator[dict]:
     "The rows of a file as rows of a corpus, without the empty ones"
     path = Path(path)

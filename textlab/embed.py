@@ -93,6 +93,7 @@ def quiet_transformers() -> Iterator[None]:
 
 LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
 
+# %% ../nbs/04_embed.ipynb #e1b289f8
 class TransformerEncoder:
     "Texts to pooled vectors through a transformer in a local folder"
     def __init__(

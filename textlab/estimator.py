@@ -147,7 +147,7 @@ def set_params(
     for name in params:
         if name.partition('__')[0] in names: continue
         near = difflib.get_close_matches(name, names, n=1, cutoff=.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ''
+        hint = f"; did you mean {near[0]!r}?" if near else '.'
         raise ConfigError(f"{type(self).__name__} has no argument {name!r}{hint} There are: {', '.join(names)}")
     BaseEstimator.set_params(self, **params)
     if 'embedder' in params: self.__dict__.pop('embedder_model_', None)
@@ -206,6 +206,7 @@ def is_corpus(
     if not isinstance(X, Dataset) or not {'id', 'text'} <= set(X.column_names): return False
     return all(name is None or name == role and name in X.column_names for role, name in roles.items())
 
+# %% ../nbs/05b_estimator.ipynb #f6d91787
 def as_documents(
     X: Any, # N documents: texts, one text, a table or a data set with a column of texts, or the path of a file
     *,
@@ -305,6 +306,7 @@ def read(
     labels = label_array(y, n)[rows]
     return with_labels(corpus, labels), labels
 
+# %% ../nbs/05b_estimator.ipynb #b1182895
 def load_rows(
     X: Any, # anything that `read` takes
     keep_empty: bool, # keep empty texts of a plain list?

@@ -90,6 +90,7 @@ def check_fits(
         raise ConfigError("the data were cut with another tokenizer, window or teacher than the checkpoint's "
                           f"({'; '.join(wrong) or 'other tokens'}); use prepare(texts, base.tokenizer)")
 
+# %% ../../nbs/43_codes.adapt.ipynb #0ced4e8b
 def adapt(
     data: CodesData, # from `prepare(texts, base.tokenizer)`
     base: Codes, # phase 1a: from `pretrain` or `load_codes`

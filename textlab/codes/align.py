@@ -107,6 +107,7 @@ def judged_pairs(
             if lost: raise CorpusError(f"{file}, line {n}: no passage {lost[0]!r} in {files[0]}")
             yield row['text'], text[row['relevant'][0]]
 
+# %% ../../nbs/44_codes.align.ipynb #3f0a61e6
 def source_pairs(
     name: Any, # of the table, a file, or a list of pairs
     rank: int = 0, # of this process
@@ -204,6 +205,7 @@ class Aligner(nn.Module):
         both = torch.stack(self.adapters(queries, passages))
         return F.normalize(F.normalize(both, dim=-1) - self.centre, dim=-1)
 
+# %% ../../nbs/44_codes.align.ipynb #c7533883
 class AlignLoss(nn.Module):
     "InfoNCE, agreement of codes, evenness; `parts` holds them and the four measures of a batch"
     def __init__(
@@ -355,6 +357,7 @@ def align(
                    adapter_state_dict={k: v.clone() for k, v in adapters.state_dict().items()}, from_phase=base.phase)
     return Aligned(base.model, base.tokenizer, '2', metrics, history, aligner.adapters.eval())
 
+# %% ../../nbs/44_codes.align.ipynb #bfc71efa
 @dataclass
 class Aligned(Codes):
     "A model with its tokenizer and the adapters of phase 2"

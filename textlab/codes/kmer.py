@@ -167,6 +167,7 @@ class Coded(NamedTuple):
     tokens: torch.Tensor     # [B, T] what was read
     real: torch.Tensor       # [B, T] bool
 
+# %% ../../nbs/41_codes.kmer.ipynb #0848aa15
 class KmerVQVAE(nn.Module):
     "Windows of tokens to codes and back, taught by a sentence encoder"
     def __init__(

@@ -112,6 +112,7 @@ def hub_rows(
     else: ds = hub_dataset(name, HubCorpus(source.repo, source.config), streaming=True)[source.split]
     return iter(split_dataset_by_node(ds, rank, world))
 
+# %% ../../nbs/42_codes.pretrain.ipynb #f843c574
 def source_texts(
     name: str, # of the table, or anything that `load_corpus` reads
     rank: int = 0, # of this process
@@ -230,6 +231,7 @@ def kmer_vectors(
     model.train(was)
     return torch.cat(found)[:most]
 
+# %% ../../nbs/42_codes.pretrain.ipynb #db3008f6
 @torch.no_grad()
 def place_codebook(
     model: KmerVQVAE, # its centre and its codebook are set
@@ -276,6 +278,7 @@ class SyncCodebook(Callback):
 
 def nothing(*args: Any) -> None: "What a single process does to add up"
 
+# %% ../../nbs/42_codes.pretrain.ipynb #0e176de3
 def fit_codes(
     model: KmerVQVAE, # to be trained, in place
     windows: Windows, # N windows
@@ -412,6 +415,7 @@ class CodesData:
         "Changes when the data do"
         return fingerprint(self.windows.tokens, self.windows.length, self.rows, self.held, self.teacher[:64].copy())
 
+# %% ../../nbs/42_codes.pretrain.ipynb #8fa4cbdd
 def prepare(
     texts: Iterable[str], # documents, such as `stream_texts` gives
     tokenizer: BPETokenizer | None = None, # cuts them; None: one is learned from them

@@ -209,6 +209,7 @@ def each_question(
     ranked, truth = rank(scorer, [q['text'] for q in queries], ids), [q['relevant'] for q in queries]
     return {name: f(ranked, truth, k, per_query=True) for name, (f, k) in MEASURES.items()}
 
+# %% ../../nbs/33_lm.retrieval.ipynb #a49aab6f
 def summarise_search(
     each: dict[str, np.ndarray], # from `each_question`: measure -> [Q]
     resamples: int = 1000, # for the intervals; 0: none

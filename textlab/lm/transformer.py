@@ -39,6 +39,7 @@ def check_heads(
     if dim % num_heads or dim % 2:
         raise ConfigError(f"dim={dim} must be even and a multiple of num_heads={num_heads}")
 
+# %% ../../nbs/32_lm.transformer.ipynb #1c18a788
 class TransformerModel(nn.Module):
     "Embedding, sinusoidal positions, blocks, logits (Vaswani et al. 2017, decoder without encoder)"
     carries = False # training windows do not continue each other; the state is a cache for generation

@@ -229,6 +229,7 @@ def decode(
     if self.decoder == 'mixture': return mixture(theta, beta, background)
     return product(theta, beta, background, self.logit_norm)
 
+# %% ../../nbs/10_theta.model.ipynb #a478abb6
 @patch
 def log_likelihood(
     self: THETA,

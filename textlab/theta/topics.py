@@ -97,6 +97,7 @@ def fit_words(
     lsa = TruncatedSVD(rank, n_iter=3, random_state=self.seed).fit(bm25_rows(counts, self.idf, self.mean_length))
     self.projection[:, :rank] = lsa.components_.T
 
+# %% ../../nbs/11_theta.topics.ipynb #6268e784
 @patch
 def fit(
     self: DocumentFeatures,
@@ -542,6 +543,7 @@ def train_network(
     self.model_ = self.model_.cpu().eval()
     return history
 
+# %% ../../nbs/11_theta.topics.ipynb #a936ef57
 @patch
 def split(
     self: TopicModel,
@@ -570,6 +572,7 @@ def indicators(
     "Group numbers as rows of zeros and ones"
     return np.eye(groups.max() + 1, dtype=np.float32)[groups]
 
+# %% ../../nbs/11_theta.topics.ipynb #d9b8c444
 def typical_documents(
     theta: np.ndarray, # [N, K]
     corpus: Dataset, # N documents
@@ -671,6 +674,7 @@ def topic_words(
     "The words of each topic"
     return top_words(self.topic_weights(method), self.vocabulary_.words, n)
 
+# %% ../../nbs/11_theta.topics.ipynb #6d7f5071
 @patch
 def topic_names(
     self: TopicModel,

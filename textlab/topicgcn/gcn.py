@@ -471,6 +471,7 @@ def step_size(
     "Learning rate of the direct path: short of where a squared loss would diverge"
     return min(10., .5/curvature(sp.hstack([rows.words, rows.embedding]).tocsr()[learn]))
 
+# %% ../../nbs/22_topicgcn.gcn.ipynb #a07a8075
 @patch
 def train_once(
     self: TopicGCN,

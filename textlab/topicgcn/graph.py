@@ -211,6 +211,7 @@ def to_data(
     if csr: data.adj_t = torch_csr(A.tocsr())                           # symmetric, so its own transpose
     return data
 
+# %% ../../nbs/21_topicgcn.graph.ipynb #32fa3ef4
 def torch_csr(
     A: sp.csr_matrix, # [n, m]
 ) -> torch.Tensor: # [n, m] sparse CSR, float32

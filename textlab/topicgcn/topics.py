@@ -215,6 +215,7 @@ def fit_transform(
     "Learn topics, then fold the same documents in"
     return self.fit(counts).transform(counts)
 
+# %% ../../nbs/20_topicgcn.topics.ipynb #53cf704c
 @patch
 def to_state(self: LDA) -> State:
     "What is saved: λ and the priors"
@@ -377,6 +378,7 @@ def fit(
     self.vocabulary_, self.lda_, self.vectors_, self.theta_ = vocabulary, lda, vectors, lda.transform(counts)
     return self
 
+# %% ../../nbs/20_topicgcn.topics.ipynb #7fe15f10
 @patch
 def transform(
     self: TopicSpace,
