@@ -484,7 +484,7 @@ def pretrain(
     teacher_weight: float = 5., # λ_T
     ridge: float = 1., # λ of the static start
     balance: float = .02, # of the last k-means
-    kmeans_vectors: int = 100_000, # k-mers that k-means looks at
+    kmeans_vectors: int = 100_000, # k-mers that k-means looks at; 0: the codebook begins at random, and is not refitted
     folder: str | Path | None = None, # what a killed run goes on from
     seed: int = 42, # of everything
     device: str | None = None, # default: the fastest there is
@@ -503,21 +503,24 @@ def pretrain(
         diversity_weight=diversity_weight, epochs=epochs, warmup=warmup, refit=refit, learning_rate=learning_rate,
         static_rate=static_rate, teacher_weight=teacher_weight, ridge=ridge, balance=balance,
         kmeans_vectors=kmeans_vectors, seed=seed))
-    seen, held = chosen(data.windows, data.rows), data.held
-    loss = KmerLoss(diversity_weight, teacher_weight)
+    held, loss = data.held, KmerLoss(diversity_weight, teacher_weight)
     order = np.random.default_rng(seed).permutation(data.rows)
     common = dict(key=key, seed=seed, device=device, cbs=cbs)
     def step(rows, epochs, folder, rate=static_rate):
+        if not epochs or not len(rows): return {}
         return fit_codes(model, data.windows, data.teacher, rows, held, loss=loss, epochs=epochs,
                          learning_rate=learning_rate, static_rate=rate, folder=folder, **common)
+    def place(*options):
+        if kmeans_vectors: place_codebook(model, chosen(data.windows, order), kmeans_vectors, *options, seed=seed)
     def warm_up(folder):
         start_model(model, data, ridge)
         model.quantizing.fill_(False)
         history = step(order[:warmup], 1, folder)
-        place_codebook(model, chosen(data.windows, order[:kmeans_vectors]), kmeans_vectors, seed=seed)
+        place()
+        model.quantizing.fill_(True)
         return history
     def last_codebook(folder):
-        place_codebook(model, chosen(data.windows, order[:kmeans_vectors]), kmeans_vectors, 25, balance, seed)
+        place(25, balance)
         with frozen_encoder(model): return step(order[:refit], 1, folder, rate=0.)
     history = {'warmup': stage(folder, 'warmup', model, warm_up, key, seed)}
     history['training'] = stage(folder, 'training', model, lambda f: step(data.rows, epochs, f), key, seed + 1)
