@@ -163,7 +163,8 @@ def lm_generate(
 
 # %% ../../nbs/64_cli.lm.ipynb #3ee7feb2
 EncoderOptions = Annotated[Call, Options('lm.encoder.DocumentEncoder', {
-    'Vectors': 'vocab_size dim fixed_dim fixed_weight blocks prefix prefix_weight budget saturation idf_power',
+    'Vectors': 'vocab_size dim fixed_dim fixed_weight blocks prefix prefix_weight budget saturation idf_power '
+               'fold_accents',
     'Questions drawn from the passages': 'min_words max_words rarity hide word_dropout',
     'Training': 'epochs batch_size learning_rate temperature seed'})]
 

@@ -45,7 +45,7 @@ def check_index_folder(
 # %% ../../nbs/65_cli.search.ipynb #3276ddc3
 Embedder = Annotated[str, 'Embeddings']
 IndexFolder = Annotated[Path, 'Output']
-IndexOptions = Annotated[Call, Options('lm.search.SearchIndex.build', {'Index': 'hybrid weight'})]
+IndexOptions = Annotated[Call, Options('lm.search.SearchIndex.build', {'Index': 'hybrid weight fold_accents'})]
 
 @command(search, 'build', examples='''
     textlab search build wiki-mini-passages --out index

@@ -19,20 +19,21 @@ from fastcore.basics import patch, store_attr
 from ..artifacts import State
 from ..core import ConfigError, CorpusError, check_embeddings, check_number, check_texts
 from ..embed import Embedder, find_model, model_type, register_embedder, texts_of, transformer_embedder
-from ..estimator import Estimator, Real
+from ..estimator import Estimator, Flag, Real
 from ..metrics import bootstrap_ci, mrr, ndcg_at_k, precision_at_k, recall_at_k
 from ..vectors import rank_rows, unit_rows, zscore
-from ..vocab import bm25_idf, bm25_weights, count_block, terms
+from ..vocab import RULE, bm25_idf, bm25_weights, count_block, terms
 
 # %% ../../nbs/33_lm.retrieval.ipynb #b72b90d6
 class BM25(Estimator):
     "Scores of passages by the words they share with a question (Robertson & Zaragoza 2009)"
     artifact_class = 'textlab.lm.retrieval.BM25' # also where the class is defined in a notebook
-    allowed, fitted_by = dict(k1=Real(0), b=Real(0, 1)), 'matrix_'
+    allowed, fitted_by = dict(k1=Real(0), b=Real(0, 1), fold_accents=Flag()), 'matrix_'
     def __init__(
         self,
         k1: float = 1.2, # how quickly repetitions saturate; Robertson's value
         b: float = .75, # how much the length matters, 0 to 1
+        fold_accents: bool = True, # does cafe find café?
     ):
         store_attr()
         self.check_arguments()
@@ -42,6 +43,10 @@ class BM25(Estimator):
         "The words of the passages, in alphabetical order"
         self.check_fitted()
         return list(self.index_)
+
+    def terms(self, text: str) -> list[str]:
+        "The terms of a text, by the rule of this index: one that was saved by an older version keeps the older rule"
+        return terms(text, self.fold_accents, getattr(self, 'rule_', RULE))
 
 # %% ../../nbs/33_lm.retrieval.ipynb #d489cb05
 def term_passage_matrix(
@@ -64,7 +69,8 @@ def fit(
     y: Any = None, # not used
 ) -> BM25: # itself
     "The index of the passages"
-    found = [terms(t) for t in texts_of(X)]
+    self.rule_ = RULE
+    found = [self.terms(t) for t in texts_of(X)]
     if not found: raise CorpusError("the corpus holds no passages; there is nothing to index")
     words = sorted({w for f in found for w in f})
     if not words:
@@ -81,7 +87,7 @@ def counts(
     "How often each question asks for each known word"
     self.check_fitted()
     index = self.index_
-    rows = [Counter(index[w] for w in terms(q) if w in index) for q in check_texts(queries, 'queries')]
+    rows = [Counter(index[w] for w in self.terms(q) if w in index) for q in check_texts(queries, 'queries')]
     columns = np.array([i for row in rows for i in row], np.int64)
     data = np.array([n for row in rows for n in row.values()], np.float32)
     return sp.csr_matrix((data, columns, np.cumsum([0, *map(len, rows)])), shape=(len(rows), len(index)))
@@ -99,12 +105,15 @@ def scores(
 def to_state(self: BM25) -> State:
     self.check_fitted()
     M = self.matrix_
-    return State(config=self.saved_arguments() | dict(passages=M.shape[1]), jsons={'words': self.words},
+    config = self.saved_arguments() | dict(passages=M.shape[1], rule=self.rule_)
+    return State(config=config, jsons={'words': self.words},
                  arrays={'scores': M.data, 'passages': M.indices, 'starts': M.indptr})
 
 @patch(cls_method=True)
 def from_state(cls: BM25, state: State) -> BM25:
-    self, arrays = cls(state.config['k1'], state.config['b']), state.arrays
+    arguments = {name: state.config[name] for name in cls.argument_names() if name in state.config}
+    self, arrays = cls(**arguments), state.arrays
+    self.rule_ = state.config.get('rule', 1)
     self.index_ = {w: i for i, w in enumerate(state.jsons['words'])}
     shape = len(self.index_), state.config['passages']
     self.matrix_ = sp.csr_matrix((arrays['scores'], arrays['passages'], arrays['starts']), shape=shape)
