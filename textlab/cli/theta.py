@@ -44,7 +44,7 @@ def load_model(
 TopicModelOptions = Annotated[Call, Options('theta.topics.TopicModel', {
     'Topics': 'num_topics mode label_weight exclusivity',
     'Embeddings': 'model_size embedder',
-    'Vocabulary': 'vocab_size min_df',
+    'Vocabulary': 'vocab_size min_df stop_words ngram_range min_length token_pattern tokenizer stem',
     'Training': 'hidden_dim learning_rate batch_size epochs kl_start kl_end kl_warmup patience seed'})]
 
 # %% ../../nbs/62_cli.theta.ipynb #db50a0f0
@@ -84,7 +84,7 @@ def theta_fit(
     with place.checkpoints() as partial:
         model.fit(corpus, embeddings=read_vectors(embeddings, corpus), checkpoint_dir=partial,
                   cache_dir=cache_dir or partial/'embeddings', resume=place.resume)
-        model.save(place.out)
+        place.save(model)
     return fitted(model, place)
 
 # %% ../../nbs/62_cli.theta.ipynb #0af08024

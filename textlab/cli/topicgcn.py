@@ -22,6 +22,7 @@ TopicGCNOptions = Annotated[Call, Options('topicgcn.gcn.TopicGCN', {
     'Topics and graph': 'num_topics doc_topic_threshold topic_topic_threshold top_words embedding_dim vocab_size '
                         'min_df lda_passes inductive graph',
     "A document's own features": 'doc_features max_features embedder embedding_weight',
+    'Words': 'stop_words ngram_range min_length token_pattern tokenizer stem',
     'Training': 'hidden_dim dropout epochs batch_size learning_rate patience valid_share refit seed'})]
 ClassifierVectors = Annotated[Path | None, "A document's own features"]
 

@@ -10,19 +10,19 @@ __all__ = ['FRACTIONS', 'CARD', 'KINDS', 'code_scores', 'recall_kept', 'Coder', 
            'check_filter_folder', 'make_coder', 'gold_positions']
 
 # %% ../../nbs/45_codes.filter.ipynb #bc22d89b
-import functools, json, math, shutil, tempfile, time
+import functools, math, shutil, tempfile, time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 import numpy as np, scipy.sparse as sp, torch, torch.nn.functional as F
 from datasets import Dataset
 from fastcore.basics import patch
-from ..artifacts import Artifact, State, load_artifact, read_json, sha256_file
+from ..artifacts import Artifact, State, load_artifact
 from .align import Aligned, QueryPassageAdapters, encode_texts, load_aligned, pooled_vectors
 from .kmer import KmerVQVAE
 from .quantizer import assign, spherical_kmeans
-from ..core import (ArtifactError, ConfigError, CorpusError, atomic_path, atomic_write_text, check_choice,
-                          check_embeddings, check_number, check_texts, progress, require)
+from ..core import (ArtifactError, ConfigError, CorpusError, atomic_path, check_choice, check_embeddings,
+                          check_number, check_texts, progress, read_sealed, require, seal, sha256_file)
 from ..embed import Embedder, as_embedder, texts_of
 from ..store import Hits, Store, as_hits, passages_of
 from ..tokenizer import BPETokenizer
@@ -634,7 +634,7 @@ def index(
         Store.build(new/'store', ds, X, embedder=self.teacher, codes=codes)
         self.coder.save(new/'coder')
         name = str(self.embedder) if isinstance(self.embedder, (str, Path)) else None
-        atomic_write_text(new/CARD, json.dumps(dict(embedder=name, coder=sha256_file(new/'coder'/'config.json'))))
+        (new/CARD).write_bytes(seal(dict(embedder=name, coder=sha256_file(new/'coder'/'config.json'))))
     self.path, self.store = path, Store.open(path/'store')
     return self
 
@@ -747,8 +747,8 @@ def load(
     "Open a filter; raises a `TextlabError` that says what does not fit"
     path = Path(path)
     if not (path/CARD).is_file(): raise ArtifactError(f"{path} is no code filter: it holds no {CARD}")
-    card = read_json(path/CARD)
-    if not isinstance(card, dict) or not {'embedder', 'coder'} <= set(card):
+    card = read_sealed(path/CARD)
+    if card is None or not {'embedder', 'coder'} <= set(card):
         raise ArtifactError(f"{path/CARD} is damaged; index again")
     if embedder is None: embedder = card['embedder']
     if embedder is None: raise ConfigError(f"{path} was built with an embedder that has no name; give it as embedder=…")

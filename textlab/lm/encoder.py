@@ -10,6 +10,7 @@ __all__ = ['MIX', 'hash_code', 'Terms', 'joined', 'document_frequency', 'scrambl
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from torch import nn
 from ..artifacts import State
 from ..core import ConfigError, CorpusError, check_texts, fingerprint, progress, seed_everything
 from ..embed import Embedder, texts_of
-from ..estimator import Estimator, Real, Whole, as_documents, read
+from ..estimator import Estimator, Flag, Real, Whole, as_documents, read
 from ..layers import InfoNCE, count_parameters
 from ..train import TensorDataLoader, make_learner, train
-from ..vocab import bm25_idf, terms
+from ..vocab import RULE, bm25_idf, terms
 
 # %% ../../nbs/34_lm.encoder.ipynb #b46d5950
 def hash_code(
@@ -41,8 +42,10 @@ class Terms:
         doc_freq: Sequence[int], # [U] passages with each word, then with each beginning
         n_docs: int, # N, passages
         prefix: int = 5, # letters of a beginning; 0: none
+        fold: bool = True, # are accents folded?
+        rule: int = RULE, # of what a term is
     ):
-        self.words, self.n_docs, self.prefix = list(words), n_docs, prefix
+        self.words, self.n_docs, self.prefix, self.fold, self.rule = list(words), n_docs, prefix, fold, rule
         self.index = {w: i for i, w in enumerate(self.words)}
         heads = dict.fromkeys(h for w in self.words if (h := self.head(w)))
         self.heads = {h: len(self.words) + i for i, h in enumerate(heads)}
@@ -83,7 +86,8 @@ def numbers(
 ) -> list[np.ndarray]: # N arrays of word numbers, in the order of the text; unknown words left out
     "The known words of each text"
     get = self.index.get
-    return [np.array([i for w in terms(t) if (i := get(w)) is not None], dtype=np.int64) for t in texts]
+    cut = partial(terms, fold=self.fold, rule=self.rule)
+    return [np.array([i for w in cut(t) if (i := get(w)) is not None], dtype=np.int64) for t in texts]
 
 @patch
 def bags(
@@ -114,15 +118,16 @@ def learn(
     texts: Sequence[str], # N passages
     vocab_size: int = 100_000, # words kept at most, the ones in the most passages
     prefix: int = 5, # letters of a beginning; 0: none
+    fold: bool = True, # fold accents?
 ) -> Terms: # with their document frequencies
     "The terms of a corpus; ties are broken by the alphabet"
     texts = list(texts)
-    with_word = document_frequency(terms(t) for t in texts)
+    with_word = document_frequency(terms(t, fold) for t in texts)
     if not with_word:
         raise CorpusError(f"the {len(texts):,} texts hold no letter and no digit; there is nothing to learn from")
     kept = sorted(with_word, key=lambda w: (-with_word[w], w))[:vocab_size]
-    self = cls(kept, [], len(texts), prefix)
-    with_head = document_frequency((self.head(w) for w in terms(t) if w in self.index) for t in texts) if prefix else {}
+    self = cls(kept, [], len(texts), prefix, fold)
+    with_head = document_frequency((self.head(w) for w in terms(t, fold) if w in self.index) for t in texts) if prefix else {}
     self.doc_freq = np.array([*(with_word[w] for w in kept), *(with_head[h] for h in self.heads)], dtype=np.int64)
     return self
 
@@ -291,7 +296,8 @@ class DocumentEncoder(Estimator):
         vocab_size=Whole(1), dim=Whole(1), fixed_dim=Whole(0), fixed_weight=Real(0, 10), blocks=Whole(1),
         prefix=Whole(0), prefix_weight=Real(0, 10), budget=Whole(1), saturation=Real(0, 10), idf_power=Real(0, 10),
         min_words=Whole(1), max_words=Whole(1), rarity=Real(0, 10), hide=Real(0, 1), word_dropout=Real(0, .9),
-        temperature=Real(1e-3, 10), batch_size=Whole(2), epochs=Whole(0), learning_rate=Real(1e-8, 10), seed=Whole())
+        temperature=Real(1e-3, 10), batch_size=Whole(2), epochs=Whole(0), learning_rate=Real(1e-8, 10), seed=Whole(),
+        fold_accents=Flag())
     def __init__(
         self,
         vocab_size: int = 100_000, # words kept at most, the ones in the most passages
@@ -315,6 +321,7 @@ class DocumentEncoder(Estimator):
         epochs: int = 40, # passes over the passages; 0: random tables and idf weights
         learning_rate: float = .01, # at the peak
         seed: int = 42, # of tables, orders and questions; the same seed gives the same encoder
+        fold_accents: bool = True, # does cafe find café?
     ):
         store_attr()
         self.check_arguments()
@@ -415,7 +422,7 @@ def fit(
     "Learn from passages alone"
     corpus, _ = read(X, text=text, id=id, title=title, keep_empty=True)
     texts = texts_of(corpus)
-    known = Terms.learn(texts, self.vocab_size, self.prefix)
+    known = Terms.learn(texts, self.vocab_size, self.prefix, self.fold_accents)
     projection, network, history = self.build_projection(known), self.build_network(known), {}
     if self.epochs:
         dls = self.loaders(known, known.numbers(texts), device)
@@ -490,13 +497,15 @@ def as_embedder(
     def load(): return self.vectors
     def weights():
         tables = [p.detach().cpu().numpy() for p in network.parameters()]
-        return fingerprint(self.terms_.words, self.arguments(), *tables)
+        new = {'fold_accents'} if self.terms_.rule == 1 else set()              # arguments that rule 1 did not have
+        arguments = {name: value for name, value in self.arguments().items() if name not in new}
+        return fingerprint(self.terms_.words, arguments, *tables)
     return Embedder('lm-encoder', self.width, load, weights=weights, batch_size=batch_size or 1024)
 
 @patch
 def to_state(self: DocumentEncoder) -> State: # arguments, words, document frequencies and trained numbers
     "Everything that a folder must hold"
-    config = self.saved_arguments() | {'n_docs': self.terms_.n_docs, 'parameters': self.num_parameters}
+    config = self.saved_arguments() | {'n_docs': self.terms_.n_docs, 'parameters': self.num_parameters, 'rule': self.terms_.rule}
     jsons = {'words': self.terms_.words, 'training_history': self.history_}
     arrays = {'doc_freq': self.terms_.doc_freq}
     return State(config=config, tensors=self.fitted.state_dict(), jsons=jsons, arrays=arrays)
@@ -508,7 +517,9 @@ def from_state(
 ) -> DocumentEncoder: # trained
     "The encoder that was saved"
     self = cls.from_arguments({name: state.config[name] for name in cls.argument_names() if name in state.config})
-    self.terms_ = Terms(state.jsons['words'], state.arrays['doc_freq'], state.config['n_docs'], state.config['prefix'])
+    config = state.config                                       # without a rule: saved by the first version
+    self.terms_ = Terms(state.jsons['words'], state.arrays['doc_freq'], config['n_docs'], config['prefix'],
+                        self.fold_accents, config.get('rule', 1))
     self.history_ = state.jsons['training_history']
     self.fixed_, self.network_ = self.build_projection(self.terms_), self.build_network(self.terms_)
     self.network_.load_state_dict(state.tensors)

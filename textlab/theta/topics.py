@@ -9,8 +9,8 @@ __all__ = ['HALF', 'LEARNED', 'MODES', 'METHODS', 'ARRAYS', 'DocumentFeatures', 
            'typical_documents', 'heaviest', 'new_numbers', 'plain_columns', 'with_prefix']
 
 # %% ../../nbs/11_theta.topics.ipynb #a0fb5e7e
-import math, shutil, warnings
-from collections.abc import Sequence
+import math, warnings
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.mixture import GaussianMixture
-from ..artifacts import Artifact, State, save_checkpoint
+from ..artifacts import Artifact, State
 from ..core import (ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings, check_number,
                           fingerprint, log, seed_everything, threads)
 from ..embed import MODEL_SIZES, Embedder, as_embedder
-from ..estimator import (Embeds, Estimator, Flag, OneOf, Real, Share, Whole, as_documents, classes_from_json,
-                               classes_to_json, number_labels, read)
+from ..estimator import (WORDS, Embeds, Estimator, Flag, OneOf, Real, Share, Whole, as_documents,
+                               classes_from_json, classes_to_json, new_vocabulary, number_labels, read)
 from ..metrics import evaluate_topics
 from ..plots import (map_2d, plot_hierarchy, plot_history, plot_map, plot_over, plot_similarity, plot_topic_map,
                            plot_topic_words)
@@ -253,7 +253,7 @@ class TopicModel(Estimator):
         decoder=OneOf(DECODERS), latent=OneOf(LATENTS), prior=OneOf(PRIORS), alpha=Real(1e-4), warm_start=Flag(),
         align_weight=Real(0), label_weight=Real(0), beta_decay=Real(0),
         word_features=Whole(0), neighbours=Whole(0, none=True), word_dim=Whole(0), exclusivity=Real(0),
-        valid_share=Real(0, .5), seed=Whole(0, 2**32 - 1))
+        valid_share=Real(0, .5), seed=Whole(0, 2**32 - 1), **WORDS)
 
     def __init__(
         self,
@@ -286,6 +286,12 @@ class TopicModel(Estimator):
         exclusivity: float = 2., # γ: preference for words that no other topic uses; 0: none
         valid_share: float = .1, # documents held out to choose the best epoch
         seed: int = 42, # of everything random; the same seed gives the same topics
+        stop_words: str | Sequence[str] | None = 'english', # 'english', 'none', words or a .txt file of your own
+        ngram_range: tuple[int, int] | str = '1,1', # least and most neighbouring words that count as one: 1,2 adds pairs
+        min_length: int = 3, # letters that a word has at least
+        token_pattern: str | None = None, # a regular expression of what is a word; None: runs of letters
+        tokenizer: str | Callable[[str], list[str]] | None = None, # 'icu' (dictionaries); in Python any function
+        stem: str | None = None, # fold endings by the rules of a language, such as 'english'; None: none
     ):
         store_attr()
         self.check_arguments()
@@ -344,7 +350,7 @@ def count_words(
         raise CorpusError(f"{n} document{'s' if n > 1 else ''}: a topic model needs more; give at least a few dozen")
     if n <= self.num_topics_:
         raise CorpusError(f"num_topics={self.num_topics_} for {n} documents; ask for fewer topics than documents")
-    self.vocabulary_ = Vocabulary(vocab_size=self.vocab_size, min_df=self.default_min_df(n))
+    self.vocabulary_ = new_vocabulary(self, self.vocab_size, self.default_min_df(n))
     counts = self.vocabulary_.fit_transform(corpus['text'])
     rows = known_rows(counts)
     if len(rows) < n:
@@ -913,19 +919,14 @@ def to_state(self: TopicModel) -> State:
         tensors=network | features,
         jsons={'vocabulary': self.vocabulary_.to_dict(), 'training_history': self.history_,
                'representatives': self.representatives_, 'documents': plain_columns(self.documents_)},
-        arrays={name: getattr(self, f'{name}_') for name in ARRAYS})
+        arrays={name: getattr(self, f'{name}_') for name in ARRAYS},
+        checkpoints=self.checkpoints())
 
 @patch
-def save(
-    self: TopicModel,
-    path: str | Path, # the folder to be; an artifact that is there is replaced
-) -> Path: # the folder
-    "Write the artifact, and beside it the checkpoints `best_model.pt` and, where there is one, `last_model.pt`"
-    path = Artifact.save(self, path)
-    save_checkpoint(path/'best_model.pt', dict(self.model_.state_dict()))
+def checkpoints(self: TopicModel) -> dict[str, Any]: # name -> weights, or the file that holds them
+    "What is saved beside the model: `best_model.pt` and, where there is one, `last_model.pt`"
     last = None if self.checkpoint_dir_ is None else Path(self.checkpoint_dir_)/'last_model.pt'
-    if last is not None and last.exists(): shutil.copyfile(last, path/'last_model.pt')
-    return path
+    return {'best_model.pt': dict(self.model_.state_dict())} | ({'last_model.pt': last} if last and last.exists() else {})
 
 # %% ../../nbs/11_theta.topics.ipynb #41854b47
 def with_prefix(

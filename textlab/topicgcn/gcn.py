@@ -27,8 +27,8 @@ from ..core import ArtifactError, ConfigError, CorpusError, check_choice, check_
 from ..core import seed_everything, threads
 from ..corpus import has_label
 from ..embed import Embedder
-from ..estimator import Embeds, Estimator, Flag, OneOf, Real, Whole, as_documents, classes_from_json
-from ..estimator import classes_to_json, hold_out, number_labels, read
+from ..estimator import WORDS, Embeds, Estimator, Flag, OneOf, Real, Whole, as_documents, classes_from_json
+from ..estimator import classes_to_json, hold_out, new_vocabulary, ngram_bounds, number_labels, read
 from ..layers import fit_temperature
 from ..metrics import classification_report
 from ..plots import COLORS, FAINT, INK, STYLE, canvas
@@ -215,7 +215,7 @@ class TopicGCN(Estimator):
         vocab_size=Whole(1),
         min_df=Whole(1, none=True), lda_passes=Whole(1, none=True), epochs=Whole(1, none=True),
         batch_size=Whole(1, none=True), learning_rate=Real(1e-6, 1, none=True), patience=Whole(1, none=True),
-        valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0))
+        valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0), **WORDS)
 
     def __init__(
         self,
@@ -243,6 +243,12 @@ class TopicGCN(Estimator):
         valid_share: float = .1, # labelled documents held out to stop by and to scale probabilities
         refit: bool = True, # then train once more on all of them, for as many epochs
         seed: int = 42, # of everything random; the same seed gives the same model
+        stop_words: str | Sequence[str] | None = 'english', # 'english', 'none', words or a .txt file; of the topics' words
+        ngram_range: tuple[int, int] | str = '1,1', # least and most neighbouring words that count as one: 1,2 adds pairs
+        min_length: int = 3, # letters that a word has at least
+        token_pattern: str | None = None, # a regular expression of what is a word; None: runs of letters
+        tokenizer: str | Callable[[str], list[str]] | None = None, # 'icu' (dictionaries); in Python any function
+        stem: str | None = None, # fold endings by the rules of a language, such as 'english'; None: none
     ):
         store_attr()
         self.check_arguments()
@@ -273,7 +279,8 @@ def counts_of(
     if self.words_ is None: return None, topics.transform(texts)
     counts = self.words_.transform(texts)
     columns = [self.words_.index.get(w) for w in topics.words]
-    return counts, topics.transform(texts) if None in columns else counts[:, columns]
+    alike = None not in columns and not any(len(w) < 3 for w in topics.words)   # AI is a word of topics, ai is not
+    return counts, counts[:, columns] if alike else topics.transform(texts)
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #16e99f22
 @patch
@@ -411,7 +418,14 @@ def learn_topics(
     method, passes = ('online', 2) if many else ('batch', 10)
     min_df = self.min_df or (2 if len(texts) < 2000 else 5)
     return TopicSpace(self.num_topics, self.vocab_size, min_df, self.embedding_dim, self.top_words, self.seed,
-                      method=method, max_iter=self.lda_passes or passes).fit(texts)
+                      method=method, max_iter=self.lda_passes or passes,
+                      **{name: getattr(self, name) for name in WORDS}).fit(texts)
+
+@patch
+def vocabularies(self: TopicGCN) -> list[Vocabulary]:
+    "Of the direct path and of the topics"
+    spaces = [self.space_] if hasattr(self, 'space_') else []
+    return Estimator.vocabularies(self) + [space.vocabulary_ for space in spaces]
 
 @patch
 def learn_graph(
@@ -421,7 +435,9 @@ def learn_graph(
     "Words, topics and graph of the training texts"
     self.space_, self.words_, self.idf_ = self.learn_topics(texts), None, None
     if 'tfidf' in self.doc_features:
-        self.words_ = Vocabulary(self.max_features, min_length=1, stop_words=None, max_ngram=2)
+        longest = max(2, ngram_bounds(self.ngram_range)[1])
+        self.words_ = new_vocabulary(self, self.max_features, 1, min_length=1, stop_words=None, min_ngram=1,
+                                     max_ngram=longest)
         self.idf_ = idf(self.words_.fit_transform(texts)).astype(np.float32)
     counts = self.space_.vocabulary_.transform(texts)
     theta, _ = self.edges_of(counts, self.space_.theta_)

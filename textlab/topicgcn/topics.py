@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['METHODS', 'CELLS', 'PIECE', 'topic_names', 'LDA', 'check_counts', 'exp_digamma', 'padded', 'fold_blocks',
            'fold_block', 'word_epochs', 'stable_hash', 'known_pieces', 'word_vectors', 'topic_embeddings',
-           'topic_similarity', 'StopWords', 'TopicSpace']
+           'topic_similarity', 'TopicSpace']
 
 # %% ../../nbs/20_topicgcn.topics.ipynb #34a79304
 import math, zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 import numpy as np
 import scipy.sparse as sp
@@ -20,9 +20,9 @@ from scipy.special import digamma
 from sklearn.decomposition import LatentDirichletAllocation
 from ..artifacts import State
 from ..core import ArtifactError, ConfigError, CorpusError, check_embeddings, check_number, threads
-from ..estimator import Estimator, Flag, OneOf, Option, Real, Share, Whole, as_documents, read
+from ..estimator import WORDS, Estimator, Flag, OneOf, Real, Share, Whole, as_documents, new_vocabulary, read
 from ..vectors import unit_rows
-from ..vocab import Vocabulary, exclusivity, stop_word_set, top_words
+from ..vocab import Vocabulary, exclusivity, top_words
 
 # %% ../../nbs/20_topicgcn.topics.ipynb #4a054526
 METHODS = ('batch', 'online') # of LDA
@@ -308,22 +308,14 @@ def topic_similarity(
     return S
 
 # %% ../../nbs/20_topicgcn.topics.ipynb #04a4c03c
-class StopWords(Option):
-    "The name of a list of stop words, words of your own, or None for none"
-    none = True
-    def check(self, value: Any, name: str) -> str | Sequence[str]:
-        stop_word_set(value)
-        return value
-    def save(self, value: Any) -> Any: return value if value is None or isinstance(value, str) else sorted(value)
-
 class TopicSpace(Estimator):
     "Topics of a corpus and their vectors: LDA and Word2Vec over one vocabulary"
     artifact_class = 'textlab.topicgcn.topics.TopicSpace'
     fitted_by = 'theta_'
     allowed = dict(num_topics=Whole(1), vocab_size=Whole(1, none=True), min_df=Share(), embedding_dim=Whole(1),
-                   top_words=Whole(1), seed=Whole(0), max_df=Share(), stop_words=StopWords(), max_iter=Whole(1),
+                   top_words=Whole(1), seed=Whole(0), max_df=Share(), max_iter=Whole(1),
                    method=OneOf(METHODS), alpha=Real(1e-6, none=True), eta=Real(1e-6, none=True), window=Whole(1),
-                   epochs=Whole(1, none=True), center=Flag())
+                   epochs=Whole(1, none=True), center=Flag(), **WORDS)
     def __init__(
         self,
         num_topics: int = 50, # K
@@ -334,7 +326,6 @@ class TopicSpace(Estimator):
         seed: int = 42, # of LDA and Word2Vec
         *,
         max_df: int | float = 1., # documents a word may be in at most
-        stop_words: str | Sequence[str] | None = 'english', # as in `Vocabulary`
         max_iter: int = 10, # passes of LDA
         method: str = 'batch', # of LDA: 'batch' or 'online'
         alpha: float | None = None, # prior of topics in a document; default 1/K
@@ -342,6 +333,12 @@ class TopicSpace(Estimator):
         window: int = 5, # of Word2Vec
         epochs: int | None = None, # of Word2Vec; None: until five million words were read, 5 to 60
         center: bool = False, # subtract the mean word vector?
+        stop_words: str | Sequence[str] | None = 'english', # 'english', 'none', words or a .txt file of your own
+        ngram_range: tuple[int, int] | str = '1,1', # least and most neighbouring words that count as one: 1,2 adds pairs
+        min_length: int = 3, # letters that a word has at least
+        token_pattern: str | None = None, # a regular expression of what is a word; None: runs of letters
+        tokenizer: str | Callable[[str], list[str]] | None = None, # 'icu' (dictionaries); in Python any function
+        stem: str | None = None, # fold endings by the rules of a language, such as 'english'; None: none
     ):
         store_attr()
         self.check_arguments()
@@ -368,7 +365,7 @@ def fit(
     "Learn vocabulary, topics, word vectors and topic vectors"
     texts = read(X, text=text, keep_empty=True)[0]['text'][:]
     if len(texts) == 1: raise CorpusError("one document: topics are what several documents share; give at least two")
-    vocabulary = Vocabulary(self.vocab_size, self.min_df, self.max_df, stop_words=self.stop_words)
+    vocabulary = new_vocabulary(self, self.vocab_size, self.min_df, max_df=self.max_df)
     counts = vocabulary.fit_transform(texts)
     lda = self.new_lda().fit(counts)
     tokens = vocabulary.tokens(texts)

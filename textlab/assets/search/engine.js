@@ -54,6 +54,7 @@ function waysOf(words, model, vectors, N, lambda) {
 }
 
 function engine(data) {
+  folding = data.fold !== false;
   const {ids, titles, texts} = data, N = texts.length;
   const full = texts.map((text, p) => titles[p] ? titles[p] + '. ' + text : text);
   const words = bm25(full, data.bm25), model = encoder(data.encoder), vectors = vectorsOf(full, model);

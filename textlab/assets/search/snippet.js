@@ -1,10 +1,48 @@
 // Made from nbs/36_lm.page.ipynb; edit that page, not this file.
 
+// Letters and words in a text as it is written, with what is not seen
+const SEEN = `[\\p{M}${IGNORED}]`;
+const LETTERS = new RegExp(`(?=[${UNSPACED}])[\\p{L}\\p{N}]${SEEN}*`, 'gu');
+const WRITTEN = new RegExp(`((?:${LETTERS.source})+)|${SPACED}(?:${SPACED}|${SEEN})*`, 'gu');
+
+// The terms of a question that are worth marking: of a run without blanks its pairs alone, where it has any
+function askedTerms(query) {
+  const single = text => (text.match(LETTERS) || []).length === 1, wanted = new Set(terms(query));
+  for (const [, run] of query.matchAll(WRITTEN)) {
+    if (!run || single(run)) continue;
+    for (const word of terms(run)) if (single(word)) wanted.delete(word);
+  }
+  return wanted;
+}
+
+// Where asked pairs and letters stand in a run without blanks, neighbours as one
+function marksInRun(start, run, asked) {
+  const letters = run.match(LETTERS), found = [];
+  const pair = letters.map((letter, i) => i + 1 < letters.length && asked(letter + letters[i + 1]));
+  let at = start;
+  letters.forEach((letter, i) => {
+    if (pair[i] || pair[i - 1] || asked(letter)) {
+      const last = found.at(-1);
+      if (last && last[0] + last[1] === at) last[1] += letter.length;
+      else found.push([at, letter.length]);
+    }
+    at += letter.length;
+  });
+  return found;
+}
+
 // Place and length of each word of a text that the question holds, too
 function marks(text, query) {
-  const wanted = new Set(terms(query));
-  const found = [...text.matchAll(TERM)].filter(match => terms(match[0]).some(word => wanted.has(word)));
-  return found.map(match => [match.index, match[0].length]);
+  const wanted = askedTerms(query), known = new Map();
+  function asked(word) {
+    if (!known.has(word)) known.set(word, terms(word).some(term => wanted.has(term)));
+    return known.get(word);
+  }
+  const inRun = letters => wanted.has(terms(letters).at(-1));  // a pair is the last of its terms
+  return [...text.matchAll(WRITTEN)].flatMap(match => {
+    if (match[1]) return marksInRun(match.index, match[1], inRun);
+    return asked(match[0]) ? [[match.index, match[0].length]] : [];
+  });
 }
 
 // Where the best window of `width` letters starts, and where its last marked word ends. A window begins at each
