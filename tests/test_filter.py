@@ -1,6 +1,7 @@
 """The code filter: what it keeps, what stays in step, what it refuses"""
 import json, subprocess, sys
 import numpy as np, pytest, scipy.sparse as sp, torch, torch.nn.functional as F
+from datasets import Dataset
 from hypothesis import given, settings, strategies as st
 from test_codes import SMALL, Teacher as Letters, data, pairs, texts
 from textlab.cli.core import said
@@ -90,7 +91,7 @@ def test_the_column_of_the_store_holds_every_code(kind, codes):
 @each_kind
 def test_reading_everything_is_exhaustive_search(kind, codes):
     made = CodeFilter(coder(kind, codes), TEACHER).index(corpus())
-    found, exact = made.search(QUESTIONS, 7, kept=1.), made.store.search(TEACHER.encode(QUESTIONS), 7)
+    found, exact = made.search(QUESTIONS, 7, kept=1.), made.store.search(made.teacher.encode_queries(QUESTIONS), 7)
     assert found.ids == exact.ids and np.array_equal(found.scores, exact.scores)
 
 @each_kind
@@ -187,7 +188,8 @@ def test_wrong_input_has_clear_errors(codes, folder, tmp_path):
     with pytest.raises(ConfigError, match='nprobe=129 must be at most 128'): made.candidates('why?', nprobe=129)
     with pytest.raises(ConfigError, match='kept=0'): made.candidates('why?', kept=0)
     with pytest.raises(ConfigError, match='question 2 is empty'): made.search(['why?', ' '])
-    with pytest.raises(CorpusError, match="passage 'e' is empty"): made.add([dict(id='e', text=' ')], vectors=np.ones((1, 32)))
+    with pytest.raises(CorpusError, match="passage 'e' is empty"): made.add(Dataset.from_list([dict(id='e', text=' ')]))
+    with pytest.raises(CorpusError, match='texts are empty'): made.add([dict(id='e', text=' ')])
     with pytest.raises(CorpusError, match="no passage 'x'"): made.delete('x')
     with pytest.raises(CorpusError, match="no passage 'x'"): made.update([dict(id='x', text='rain')])
     with pytest.raises(CorpusError, match="holds a passage 'p1' already"): made.add([dict(id='p1', text='rain')])
