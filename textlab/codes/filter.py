@@ -26,6 +26,7 @@ from ..core import (ArtifactError, ConfigError, CorpusError, atomic_path, check_
 from ..embed import Embedder, as_embedder, texts_of
 from ..store import Hits, Store, as_hits, passages_of
 from ..tokenizer import BPETokenizer
+from ..train import has_bf16
 from ..vectors import best_rows, ranks, smallest, unit_rows
 from ..vocab import bm25_idf, bm25_weights, count_block
 
@@ -461,8 +462,9 @@ def kmers(
     for start in progress(range(0, len(texts), batch_size), 'reading', unit='batch'):
         rows = np.array(order[start:start + batch_size])
         tokens, mask = encode_texts(codes, [texts[i] for i in rows])
-        z, real = codes.model.read(tokens, mask, kmer=1)                                   # (B, T, d), (B, T)
-        z, real = F.pad(z, (0, 0, 0, k - 1)), F.pad(real, (0, k - 1))
+        with torch.autocast('cpu', torch.bfloat16, enabled=has_bf16('cpu')):
+            z, real = codes.model.read(tokens, mask, kmer=1)                               # (B, T, d), (B, T)
+        z, real = F.pad(z.float(), (0, 0, 0, k - 1)), F.pad(real, (0, k - 1))
         whole = real.unfold(1, k, 1).all(2)                                                # (B, T)
         whole[:, 0] = True
         sums = sum(z[:, i:i + whole.shape[1]] for i in range(k))                           # (B, T, d)
