@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
+from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
@@ -114,6 +115,7 @@ def train(
     cls: BPETokenizer,
     texts: Iterable[str], # to learn from
     vocab_size: int = 2000, # tokens, the 256 bytes included, `<eos>` not
+    uncased: bool = False, # read every text in lower case and behind a space: a word is the same tokens anywhere
 ) -> BPETokenizer: # trained
     "A tokenizer with the merges of these texts"
     check_number(vocab_size, 'vocab_size', low=257, high=MAX_VOCAB - 1, integer=True)
@@ -122,7 +124,8 @@ def train(
         raise CorpusError("no text to learn a vocabulary from; give a list of texts, "
                           "such as load_corpus('wiki-mini-passages')['text']")
     fast = Tokenizer(BPE())
-    fast.pre_tokenizer, fast.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    if uncased: fast.normalizer = Lowercase()
+    fast.pre_tokenizer, fast.decoder = ByteLevel(add_prefix_space=uncased), ByteLevelDecoder()
     trainer = BpeTrainer(vocab_size=vocab_size, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
     fast.train_from_iterator(progress(texts, 'learning the vocabulary', unit='text'), trainer, length=len(texts))
     if (found := fast.get_vocab_size()) < vocab_size:

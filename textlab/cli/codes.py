@@ -24,7 +24,7 @@ codes = group(app, 'codes', 'Codes: the k-mer VQ-VAE, a coarse filter learned in
 TeacherOption = Annotated[str, 'Data']
 ReadOptions = Annotated[Call, Options('codes.pretrain.prepare', {'Data': 'max_tokens_total valid_share cache_dir'})]
 CutOptions = Annotated[Call, Options('codes.pretrain.prepare', {
-    'Data': 'max_tokens_total valid_share cache_dir', 'Tokens': 'vocab_size window kmer'})]
+    'Data': 'max_tokens_total valid_share cache_dir', 'Tokens': 'vocab_size uncased window kmer'})]
 
 def keep_vectors(
     cut: Call, # of `prepare`

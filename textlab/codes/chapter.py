@@ -33,7 +33,7 @@ def passage_windows(
 ) -> CodesData:
     "Each passage as one window"
     texts = texts_of(corpus)
-    tokenizer = BPETokenizer.train(texts, vocab_size)
+    tokenizer = BPETokenizer.train(texts, vocab_size, uncased=True)
     windows = padded([row[:window] for row in tokenizer.encode_batch(texts)], range(len(texts)), window)
     rows, held = hold_out_documents(windows.document, .1, seed)
     return CodesData(tokenizer, windows, np.asarray(vectors), rows, held)

@@ -421,6 +421,7 @@ def prepare(
     tokenizer: BPETokenizer | None = None, # cuts them; None: one is learned from them
     *,
     vocab_size: int = 8192, # V of a tokenizer to be learned
+    uncased: bool = True, # does it read lower case, as the teacher does?
     embedder: Any = 'minilm', # the teacher: anything that `as_embedder` takes
     cache_dir: str | Path | None = None, # keeps the teacher's vectors
     max_tokens_total: int = 200_000_000, # read so many tokens at most
@@ -434,7 +435,7 @@ def prepare(
     max_tokens_total = check_number(max_tokens_total, 'max_tokens_total', low=kmer, integer=True)
     texts = list(within(texts, 12*max_tokens_total)) # no token has so many characters on average
     if not texts: raise CorpusError("the sources hold no text; give sources with documents of some words")
-    if tokenizer is None: tokenizer = BPETokenizer.train(within(texts, learn_chars), vocab_size)
+    if tokenizer is None: tokenizer = BPETokenizer.train(within(texts, learn_chars), vocab_size, uncased)
     windows = token_windows(tokenizer, texts, window, kmer, max_tokens_total)
     rows, held = hold_out_documents(windows.document, valid_share, seed)
     said = [tokenizer.decode(row[:n].tolist()) for row, n in zip(windows.tokens, windows.length)]
