@@ -311,9 +311,9 @@ def growth_row(
     seconds, best = time.perf_counter() - began, nearest(Q, X, 10)[0]
     def ask(q):
         rows = smallest(-code_scores(coder.weigh(q[None]), M), most)[0]
-        return rows[best_rows(X[rows], q, 10)[0]]
+        return rows[best_rows(X[rows], q, 10, rows)[0]]
     clock = latency(ask, list(Q), warmup=5)
-    exact = latency(lambda q: best_rows(X, q, 10), list(Q), warmup=5)
+    exact = latency(lambda q: smallest(-(X @ q)[None], 10), list(Q), warmup=5)
     found = np.mean([len(np.intersect1d(ask(q), b))/10 for q, b in zip(Q, best)])
     return dict(passages=len(X), index_seconds=seconds, p50_ms=clock['p50_ms'], exhaustive_p50_ms=exact['p50_ms'],
                 top10=float(found), bytes=sum(index_bytes(coder, M).values()))
