@@ -7,3 +7,4 @@ from textlab.codes.align import (PAIRS, Aligned, Pairs, QueryPassageAdapters, al
                                  pooled_vectors, read_pairs)
 from textlab.codes.filter import (BookCodes, CellCodes, CodeFilter, Coder, KmerCodes, PooledCodes, hashed_counts, judge_filter,
                                   random_codes, recall_kept)
+from textlab.codes.chapter import Coded, coded, codes_chapter
