@@ -1,2 +1,3 @@
 """Maps of texts, and the way back: from a point or an embedding to text"""
 from textlab.maps.vec2text import Inverter, PresenceHead, template_sentences
+from textlab.maps.correct import Correction, Corrector, Knowledge, controls, cross_fit, measures, side_by_side, token_f1
