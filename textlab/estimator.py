@@ -6,7 +6,7 @@
 __all__ = ['WORDS', 'COLUMN', 'ROW', 'Option', 'Whole', 'Real', 'OneOf', 'Flag', 'Share', 'Embeds', 'StopWords', 'ngram_bounds',
            'Ngrams', 'Pattern', 'Cutter', 'Language', 'new_vocabulary', 'NotFitted', 'Estimator', 'columns_of',
            'is_corpus', 'as_documents', 'table_of_texts', 'label_array', 'number_labels', 'classes_to_json',
-           'classes_from_json', 'read', 'load_rows', 'with_labels', 'hold_out']
+           'classes_from_json', 'read', 'load_rows', 'named_labels', 'with_labels', 'hold_out']
 
 # %% ../nbs/05b_estimator.ipynb #262db802
 import difflib, inspect, re, warnings
@@ -23,8 +23,9 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.utils import ClassifierTags, Tags, TransformerTags
 from .artifacts import Artifact
 from .core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, TextlabError, check_choice,
-    check_embeddings, check_number, check_texts)
-from .corpus import find_roles, gather, has_label, id_of, label_of, load_corpus, missing, numbered_records
+    check_embeddings, check_number, check_texts, log)
+from .corpus import (arrow_columns, as_text, filled, find_roles, frame_columns, gather, has_label, id_of, label_of,
+    labels_of, load_corpus, missing, numbered_records, plain_format)
 from .embed import Embedder, as_embedder, embed
 from .vocab import Vocabulary, pattern_tokenizer, stemmer, stop_word_set
 
@@ -104,7 +105,7 @@ class Embeds(Option):
         "A name; an object cannot be saved"
         return str(value) if isinstance(value, (str, Path)) else None
 
-# %% ../nbs/05b_estimator.ipynb #38001587
+# %% ../nbs/05b_estimator.ipynb #97fa6262
 class StopWords(Option):
     "The name of a list of stop words, words of your own, a text file of them, or None for none"
     none = True
@@ -134,7 +135,7 @@ class Ngrams(Option):
         return value
     def save(self, value: Any) -> Any: return value if isinstance(value, str) else list(ngram_bounds(value))
 
-# %% ../nbs/05b_estimator.ipynb #680f90f0
+# %% ../nbs/05b_estimator.ipynb #0657a5e9
 class Pattern(Option):
     "A regular expression of what is a word"
     none = True
@@ -262,17 +263,19 @@ def columns_of(
     source: Any, # a DataFrame, a Dataset, a dict of columns, or a sequence of texts or of dicts
 ) -> dict[str, list] | None: # columns by name, texts as `text`; None for anything else
     "What lies in memory, as columns"
-    if isinstance(source, IterableDataset):
-        raise CorpusError('a stream of texts cannot be read twice; load the corpus without streaming')
+    if isinstance(source, IterableDataset): source = list(source)   # a model reads its documents more than once
+    if isinstance(source, Dataset): source = plain_format(source)
     if isinstance(source, Dataset): return {name: source[name][:] for name in source.column_names}
-    if isinstance(source, pd.DataFrame): return {str(name): source[name].tolist() for name in source}
+    if isinstance(source, pd.DataFrame):
+        return {name: column if isinstance(column, list) else column.tolist() for name, column in frame_columns(source).items()}
+    if arrow := arrow_columns(source): return arrow
     if isinstance(source, Mapping): return {name: list(column) for name, column in source.items()}
     if isinstance(source, (str, bytes, Path)) or not hasattr(source, '__iter__'): return None
     if getattr(source, 'ndim', 1) != 1:
         raise CorpusError(f"X has shape {source.shape}; expected a list of texts: choose one column")
     records = list(source)
     if any(isinstance(r, dict) for r in records): return gather(numbered_records(records, 'list'))[0]
-    return {'text': check_texts(records, 'corpus')}
+    return {'text': check_texts(('' if missing(r) else r for r in records), 'corpus')}
 
 def is_corpus(
     X: Any, # anything
@@ -292,8 +295,9 @@ def as_documents(
 ) -> Dataset: # N rows with `id`, `text` and perhaps `title`, in the order of X
     "Documents for a fitted model to read: none is dropped, and a string is a text"
     if isinstance(X, str): X = [X]
-    if isinstance(X, Path): X = load_corpus(X, text=text, id=id, title=title)
-    if is_corpus(X, dict(text=text, id=id, title=title)): return X
+    if isinstance(X, Path): X = load_corpus(X, text=text, id=id, title=title, keep_empty=True)
+    if isinstance(X, Dataset): X = plain_format(X)
+    if is_corpus(X, dict(text=text, id=id, title=title)) and None not in X['text'][:]: return X
     columns = columns_of(X)
     kind = type(X).__name__
     if columns is None: raise CorpusError(f"expected texts, got {kind}; give a list of texts, a table with a column of texts, or a Path")
@@ -307,7 +311,7 @@ def table_of_texts(
     texts = check_texts(('' if missing(t) else t for t in columns[roles['text']]), roles['text'])
     ids = columns.get(roles.get('id')) or range(len(texts))
     new = {'id': [id_of(v, f'row {i}') for i, v in enumerate(ids)], 'text': texts}
-    if 'title' in roles: new['title'] = [label_of(v) for v in columns[roles['title']]]
+    if 'title' in roles: new['title'] = ['' if missing(v) else as_text(v) for v in columns[roles['title']]]
     return Dataset.from_dict(new)
 
 # %% ../nbs/05b_estimator.ipynb #68be2c91
@@ -320,6 +324,12 @@ def label_array(
     "Labels as an array, or a `ConfigError` that says why they cannot be"
     if isinstance(y, pd.Series) and y.hasnans: y = y.astype(object).where(y.notna(), None)
     y = np.asarray(y) if hasattr(y, '__array__') else list(y)
+    held = (list, tuple, set, dict, np.ndarray)
+    several = next((v for v in y if isinstance(v, held) and len(v) != 1), None) if isinstance(y, list) else None
+    if several is not None:
+        raise ConfigError(f"y holds several labels for one document ({several!r:.60}); "
+                          "choose one, or give the document once for each label")
+    if isinstance(y, list): y = [next(iter(v)) if isinstance(v, held) else v for v in y]
     shape = getattr(y, 'shape', (len(y),))
     if len(shape) > 1 and shape != (n, 1):
         raise ConfigError(f"y has shape {shape}: expected one label per document; give vectors by name, as embeddings=…")
@@ -335,6 +345,8 @@ def number_labels(
 ) -> tuple[np.ndarray, np.ndarray]: # [C] classes in scikit-learn's order; [N] int64 class numbers, -1 for no label
     "Classes and class numbers of labels"
     known = has_label(y)
+    if y.dtype.kind in 'if' and 0 < (unknown := int((y == -1).sum())) and not known[y == -1].any() and y.max() == 1:
+        log(f"note: {unknown:,} labels are -1 beside 0 and 1, and are read as no label; if -1 is a class, give names")
     values = y[known]
     broken = values[values != np.floor(values)] if values.dtype.kind == 'f' else ()
     if len(broken): raise ConfigError(f"Unknown label type: y holds {broken[0]}, and a class is a name or a whole number")
@@ -372,7 +384,7 @@ def read(
     label: str | None = None, # the column with the labels; default: 'label' where there is one
     id: str = 'id', # the column with the ids; without it the row numbers are the ids
     title: str | None = None, # the column with the titles; default: 'title' where there is one
-    keep_empty: bool = False, # keep empty texts, where texts come as a plain list, array or Series?
+    keep_empty: bool = False, # keep empty texts of what lies in memory?
 ) -> tuple[Dataset, np.ndarray | None]: # M <= N rows: id, text, perhaps title, label; labels [M] of their own type
     "A corpus and its labels, or a `TextlabError` that says what is wrong with them"
     if isinstance(y, str): label, y = y, None
@@ -385,11 +397,13 @@ def read(
 # %% ../nbs/05b_estimator.ipynb #b1182895
 def load_rows(
     X: Any, # anything that `read` takes
-    keep_empty: bool, # keep empty texts of a plain list?
+    keep_empty: bool, # keep empty texts?
     **roles: str | None, # text, id, label, title: names of columns
 ) -> tuple[Dataset, np.ndarray, int]: # a corpus of M rows; where each stood in X [M]; N rows of X
     "Load a corpus and remember where its rows came from"
-    if is_corpus(X, roles): return X, np.arange(len(X)), len(X)
+    if isinstance(X, Dataset): X = plain_format(X)
+    if is_corpus(X, roles) and (keep_empty or all(t and not t.isspace() for t in X['text'][:])):
+        return named_labels(filled(X)), np.arange(len(X)), len(X)
     columns = columns_of(X)
     if columns is None: # a name or a file
         corpus = load_corpus(X, **roles)
@@ -400,8 +414,20 @@ def load_rows(
         corpus = table_of_texts(columns, {'text': 'text'}) if keep_empty else load_corpus(columns['text'])
         return corpus, np.array(corpus['id'][:], np.int64), n
     table = X.add_column(ROW, range(n)) if isinstance(X, Dataset) else pd.DataFrame(columns | {ROW: range(n)})
-    corpus = load_corpus(table, **roles)
+    corpus = load_corpus(table, **roles, keep_empty=keep_empty)
     return corpus.remove_columns(ROW), np.array(corpus[ROW][:], np.int64), n
+
+def named_labels(
+    corpus: Dataset, # N documents
+) -> Dataset: # the same; class numbers of the Hugging Face kind as names, '' for no label
+    "What `load_corpus` makes of labels, for a corpus that was made elsewhere"
+    if 'label' not in corpus.column_names: return corpus
+    names = getattr(corpus.features['label'], 'names', None)
+    values = corpus['label'][:]
+    several = any(isinstance(v, list) for v in values)
+    if names is None and not several: return corpus
+    labels = labels_of(values, names, lambda i: f'corpus, row {i}')
+    return corpus.remove_columns('label').add_column('label', labels, new_fingerprint=generate_random_fingerprint())
 
 def with_labels(
     corpus: Dataset, # N documents

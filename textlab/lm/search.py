@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEEN', 'LETTER', 'WRITTEN', 'WRITTEN_LETTER', 'CARD', 'MODES', 'HYBRID_WEIGHT', 'CARD_TYPES', 'asked_terms',
            'marks_in_run', 'marks', 'gain', 'best_window', 'snippet', 'SearchIndex', 'card_of', 'read_card',
-           'embedder_of', 'check_known']
+           'embedder_of']
 
 # %% ../../nbs/35_lm.search.ipynb #7e2fba31
 import json, re
@@ -253,15 +253,21 @@ def check_queries(
         if not q.strip(): raise ConfigError(f"question {i + 1} is empty; ask for something")
     return queries, mode
 
-def check_known(
+@patch
+def scores_and_known(
+    self: SearchIndex,
     queries: Sequence[str], # Q questions
-    *answers: np.ndarray | None, # [Q, N] scores by words, [Q, E] vectors; None where not asked for
-) -> None:
-    "Raise `ConfigError` for a question of which no answer knows anything: a row of zeros in all of them"
-    known = np.any([a.any(axis=1) for a in answers if a is not None], axis=0)
-    if not known.all():
-        raise ConfigError(f"the question {queries[int(known.argmin())]!r:.60}: "
-                          "no word of it is known to this index; ask in other words")
+    mode: str | None = None, # 'dense', 'bm25', 'hybrid' or None: the best this index has
+) -> tuple[np.ndarray, np.ndarray]: # scores [Q, N] float32 in the order of `ids`, and which passages are found [Q, N] bool
+    "The score of every passage for each question, and whether it is an answer: not by words that it does not hold"
+    queries, mode = self.check_queries(queries, mode)
+    words = None if mode == 'dense' else self.bm25.scores(queries)
+    vectors = None if mode == 'bm25' else self.embedder.encode_queries(queries)
+    if mode == 'bm25': return words, words > 0
+    dense = vectors @ self.store.vectors.T                                  # (Q, E), (E, N) -> (Q, N)
+    known = vectors.any(axis=1) if words is None else vectors.any(axis=1) | words.any(axis=1)
+    S = dense if words is None else zscore(words) + np.float32(self.weight)*zscore(dense)
+    return S, np.broadcast_to(known[:, None], S.shape)
 
 @patch
 def scores(
@@ -269,14 +275,8 @@ def scores(
     queries: Sequence[str], # Q questions
     mode: str | None = None, # 'dense', 'bm25', 'hybrid' or None: the best this index has
 ) -> np.ndarray: # [Q, N] float32, in the order of `ids`
-    "The score of every passage for each question. Raises `ConfigError` where a question has no known word"
-    queries, mode = self.check_queries(queries, mode)
-    words = None if mode == 'dense' else self.bm25.scores(queries)
-    vectors = None if mode == 'bm25' else self.embedder.encode_queries(queries)
-    check_known(queries, words, vectors)
-    if mode == 'bm25': return words
-    dense = vectors @ self.store.vectors.T                                  # (Q, E), (E, N) -> (Q, N)
-    return dense if mode == 'dense' else zscore(words) + np.float32(self.weight)*zscore(dense)
+    "The score of every passage for each question; zeros where a question has no known word"
+    return self.scores_and_known(queries, mode)[0]
 
 # %% ../../nbs/35_lm.search.ipynb #cad2eef9
 @patch
@@ -316,13 +316,15 @@ def search(
     *,
     width: int = 160, # letters of a snippet
 ) -> list: # hits {id, title, score, snippet}, best first; for Q questions a list of Q such lists
-    "The best passages for a question. Raises `ConfigError` where it is empty or has no known word"
+    "The best passages. Raises `ConfigError` where the only question has no known word; one of several gets no answer"
     check_number(k, 'k', low=1, integer=True)
     one = isinstance(query, str)
     queries, mode = self.check_queries([query] if one else query, mode)
     found = []
     for start in progress(range(0, len(queries), 256), 'searching', unit='block'):
         part = queries[start:start + 256]
-        S = self.scores(part, mode)                                         # (256, N)
-        found += [self.hits(q, s, rows, width) for q, s, rows in zip(part, S, rank_rows(S, k))]
+        S, known = self.scores_and_known(part, mode)                        # (256, N), (256, N)
+        if one and not known.any():
+            raise ConfigError(f"the question {query!r:.60}: no word of it is known to this index; ask in other words")
+        for q, s, rows, held in zip(part, S, rank_rows(S, k), known): found.append(self.hits(q, s, rows[held[rows]], width))
     return found[0] if one else found
