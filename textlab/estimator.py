@@ -26,7 +26,7 @@ from .core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, Text
     check_embeddings, check_number, check_texts, log)
 from .corpus import (arrow_columns, as_text, filled, find_roles, frame_columns, gather, has_label, id_of, label_of,
     labels_of, load_corpus, missing, numbered_records, plain_format)
-from .embed import Embedder, as_embedder, embed
+from .embed import Embedder, as_embedder, check_named, embed
 from .vocab import Vocabulary, pattern_tokenizer, stemmer, stop_word_set
 
 # %% ../nbs/05b_estimator.ipynb #e9d9823c
@@ -220,7 +220,8 @@ def set_params(
         hint = f"; did you mean {near[0]!r}?" if near else '.'
         raise ConfigError(f"{type(self).__name__} has no argument {name!r}{hint} There are: {', '.join(names)}")
     BaseEstimator.set_params(self, **params)
-    if 'embedder' in params: self.__dict__.pop('embedder_model_', None)
+    if 'embedder' in params:
+        for name in ('embedder_model_', 'from_file_'): self.__dict__.pop(name, None)
     try: self.check_arguments()
     except ConfigError:
         for name, value in before.items(): setattr(self, name, value)
@@ -445,7 +446,10 @@ def find_embedder(self: Estimator) -> Embedder:
     if not hasattr(self, 'embedder_model_'):
         asked, fitted = getattr(self, 'embedder', None), getattr(self, 'embedder_', None)
         named = asked is None or isinstance(asked, (str, Path))
-        self.embedder_model_ = as_embedder(fitted if fitted and named else asked)
+        wanted = fitted if fitted and named else asked
+        if self.__dict__.get('from_file_') and isinstance(wanted, (str, Path)):
+            check_named(str(wanted), f'this {type(self).__name__}', 'say so: model.set_params(embedder=…)')
+        self.embedder_model_ = as_embedder(wanted)
     return self.embedder_model_
 
 @patch
@@ -504,4 +508,6 @@ def from_arguments(
     "An estimator with these arguments, or an `ArtifactError` for one that is not known"
     for name in sorted(set(saved) - set(cls.argument_names())):
         raise ArtifactError(f"it was saved with {name}={saved[name]!r}, which this {cls.__name__} does not know: pip install -U textlab")
-    return cls(**saved)
+    self = cls(**saved)
+    self.from_file_ = True # what it says was read, not asked for
+    return self

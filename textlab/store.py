@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['TABLE', 'FORMAT', 'MEMORY', 'LANCE_ERRORS', 'REOPEN', 'Hits', 'table_schema', 'code_lists', 'passages_of',
            'record_batches', 'lance_errors', 'matrix_of', 'invert', 'Store', 'embedder_card', 'show_card', 'read_about',
-           'check_place', 'query_codes', 'latency']
+           'file_hashes', 'folder_bytes', 'check_files', 'check_place', 'query_codes', 'latency']
 
 # %% ../nbs/08_store.ipynb #4771cb57
-import contextlib, functools, json, time
+import contextlib, functools, time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -19,13 +19,13 @@ from fastcore.basics import patch
 from huggingface_hub.utils import WeakFileLock
 from . import __version__
 from .core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, TextlabError, atomic_path,
-                          check_choice, check_embeddings, check_number, require)
+                          check_choice, check_embeddings, check_number, read_sealed, require, seal, sha256_file)
 from .corpus import check_unique, in_memory, load_corpus
 from .vectors import best_rows, rounding, top_rows, unit_rows
 
 # %% ../nbs/08_store.ipynb #d1e7168c
 TABLE = 'passages' # name of the table
-FORMAT = 1 # of the folder's layout
+FORMAT = 2 # of the folder's layout; since 2, store.json is sealed and lists the hashes of the other files
 MEMORY = 2**30 # bytes of vectors that are kept in memory
 
 class Hits(NamedTuple):
@@ -230,14 +230,41 @@ def read_about(
                             "build a store there first")
     file = path/'store.json'
     if not file.is_file(): raise ArtifactError(f"{path} is no store: it holds no store.json")
-    try: about = json.loads(file.read_bytes())
-    except (OSError, ValueError): about = None
-    kinds = dict(format=int, embedder=str, fingerprint=(str, type(None)), dim=int, codes=bool, built=str)
-    if not isinstance(about, dict) or not all(isinstance(about.get(k, ()), kind) for k, kind in kinds.items()):
+    about = read_sealed(file)
+    if about is not None: about = dict(files={}, version=0) | about # older stores have neither
+    kinds = dict(files=dict, version=int)
+    kinds |= dict(format=int, embedder=str, fingerprint=(str, type(None)), dim=int, codes=bool, built=str)
+    if about is None or not all(isinstance(about.get(k, ()), kind) for k, kind in kinds.items()):
         raise ArtifactError(f"{file} is damaged; build the store again")
     if about['format'] > FORMAT:
         raise ArtifactError(f"{path} was written by a newer textlab ({about.get('textlab')}); update textlab")
     return about
+
+# %% ../nbs/08_store.ipynb #f286f117
+def file_hashes(
+    path: Path, # the folder of a store
+    known: dict[str, str] | None = None, # of files that were hashed before
+) -> dict[str, str]: # name in the folder -> SHA-256
+    "Hashes of all files that LanceDB has written"
+    files = sorted(p for p in path.rglob('*') if p.is_file() and p.parent != path and 'hint' not in p.name)
+    names = {p.relative_to(path).as_posix(): p for p in files}
+    return {name: (known or {}).get(name) or sha256_file(p) for name, p in names.items()}
+
+def folder_bytes(path: Path) -> int:
+    "Bytes of all files in a folder"
+    return sum(p.stat().st_size for p in path.rglob('*') if p.is_file())
+
+def check_files(
+    path: Path, # the folder of a store
+    files: dict[str, str], # as `file_hashes` made them
+) -> None:
+    "Raise an `ArtifactError` naming the first file that is not the one that was written"
+    for name, sha in files.items():
+        try: found = sha256_file(path/name)
+        except FileNotFoundError: continue # `compact` removes files; LanceDB misses those that it needs
+        if found != sha:
+            raise ArtifactError(f"{path/name} is not the file that was written (its SHA-256 differs); "
+                                "copy the store again, or build it again")
 
 # %% ../nbs/08_store.ipynb #3dd3d08a
 @patch(cls_method=True)
@@ -247,13 +274,18 @@ def open(
     *,
     embedder: Any = None, # the `Embedder` (or its name) that queries will come from: is it the one of the store?
     memory_limit: int = MEMORY, # bytes of vectors up to which searches run in memory; 0: always in LanceDB
+    verify: bool | None = None, # compare every file with its hash first? default: where all fit into `memory_limit`
 ) -> Store: # at the newest version
     "Open a store, or raise an `ArtifactError` that says what the folder is instead"
     path, lancedb = Path(path), require('lancedb', 'search')
     about = read_about(path)
     check_number(memory_limit, 'memory_limit', low=0)
+    if folder_bytes(path) <= memory_limit if verify is None else verify: check_files(path, about['files'])
     with lance_errors(path, 'cannot be opened', 'it is damaged; build it again'):
         store = cls(path, lancedb.connect(str(path)).open_table(TABLE), about, memory_limit)
+    if store.version < about['version']:
+        raise ArtifactError(f"{path} is damaged: version {store.version} is there, and store.json knows "
+                            f"{about['version']}; copy the store again, or build it again")
     width = store._table.schema.field('vector').type.list_size
     if width != about['dim']:
         raise ArtifactError(f"{path} is damaged: its vectors are {width} wide, store.json says {about['dim']}; "
@@ -261,10 +293,17 @@ def open(
     if embedder is not None: store.check_embedder(embedder)
     return store
 
+# %% ../nbs/08_store.ipynb #a31433ac
+@patch
+def verify(self: Store) -> int: # files that were compared
+    "Compare every file with its hash, or raise an `ArtifactError` that names the first that differs"
+    check_files(self.path, files := read_about(self.path)['files'])
+    return len(files)
+
 @patch
 def refresh(self: Store) -> bool: # was there a newer one?
     "Move to the newest version"
-    new = Store.open(self.path, memory_limit=self.memory_limit)
+    new = Store.open(self.path, memory_limit=self.memory_limit, verify=False)
     if (new.version, new.about) == (self._seen, self.about): return False
     self.__dict__ = new.__dict__
     return True
@@ -310,7 +349,7 @@ def build(
         table = lancedb.connect(str(tmp)).create_table(TABLE, reader)
         table.create_index('row', config=index.BTree())
         if codes is not None: table.create_index('codes', config=index.LabelList())
-        (tmp/'store.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
+        (tmp/'store.json').write_bytes(seal(about | dict(version=table.version, files=file_hashes(tmp))))
     return cls.open(path, memory_limit=memory_limit)
 
 # %% ../nbs/08_store.ipynb #87a3bf71
@@ -461,6 +500,15 @@ def writing(self: Store) -> Iterator[None]:
         self.refresh()
         yield
         self.refresh()
+        self.list_files()
+
+@patch
+def list_files(self: Store) -> None:
+    "Note the hashes of files that are new in `store.json`; where it cannot be written, those files are not verified"
+    about = read_about(self.path)
+    about |= dict(format=FORMAT, version=self.version, files=file_hashes(self.path, about['files']))
+    with contextlib.suppress(TextlabError), atomic_path(self.path/'store.json') as new: new.write_bytes(seal(about))
+    self.about = about
 
 # %% ../nbs/08_store.ipynb #c15ddf62
 @patch
@@ -521,7 +569,7 @@ def info(self: Store) -> dict[str, Any]: # path, passages, dim, embedder, finger
     "What there is"
     known = {k: self.about[k] for k in ('dim', 'embedder', 'fingerprint', 'codes', 'built')}
     engine = 'memory' if 4 * self.dim * len(self) <= self.memory_limit else 'lancedb'
-    size = sum(p.stat().st_size for p in self.path.rglob('*') if p.is_file())
+    size = folder_bytes(self.path)
     return dict(path=str(self.path), passages=len(self), **known, bytes=size, version=self.version, engine=engine)
 
 # %% ../nbs/08_store.ipynb #99439248

@@ -29,7 +29,7 @@ from torch import nn
 from tqdm import tqdm
 from .artifacts import load_checkpoint, save_checkpoint
 from .core import (TextlabError, TrainingError, atomic_write_text, check_choice, check_number, default_device,
-                          log, seed_everything)
+                          leads, log, only_writer, seed_everything)
 
 # %% ../nbs/05_train.ipynb #73e14bd0
 def take_rows(
@@ -246,7 +246,7 @@ class Checkpoint(Callback):
         self.opt.load_state_dict(state['optimizer'])
         self.best, self.best_epoch, self.best_weights = state['best'], state['best_epoch'], state['best_weights']
         self.history.rows, self.position, self.state = state['rows'], tuple(state['position']), state
-        if self.leads(): log(f"resuming {self.folder} at epoch {self.position[0]}, batch {self.position[1]}")
+        if leads(): log(f"resuming {self.folder} at epoch {self.position[0]}, batch {self.position[1]}")
 
 # %% ../nbs/05_train.ipynb #984f3d48
 @patch
@@ -268,17 +268,12 @@ def before_train(self: Checkpoint):
 @patch
 def save_state(self: Checkpoint, epoch: int, batch: int):
     "Write `training_state.pt` for a run whose next batch is (epoch, batch)"
-    if self.folder is None or not self.leads(): return
+    if self.folder is None or not leads(): return
     run = dict(key=self.key, position=(epoch, batch), random=random_state(),
                rows=self.history.rows, sums=self.history.sums)
     weights = dict(model=bare_model(self.model).state_dict(), optimizer=self.opt.state_dict())
     best = dict(best=self.best, best_epoch=self.best_epoch, best_weights=self.best_weights)
     save_checkpoint(self.folder/'training_state.pt', as_tensors(run | weights | best))
-
-@patch
-def leads(self: Checkpoint) -> bool:
-    "Is this the process that writes? One of several does"
-    return os.environ.get('RANK', '0') == '0'
 
 @patch
 def after_batch(self: Checkpoint):
@@ -292,7 +287,7 @@ def after_epoch(self: Checkpoint):
     weights = {k: v.detach().cpu().clone() for k, v in bare_model(self.model).state_dict().items()}
     value = self.history.rows[-1][self.monitor]
     if better := value < self.best: self.best, self.best_epoch, self.best_weights = value, self.epoch, weights
-    if self.folder is None or not self.leads(): return
+    if self.folder is None or not leads(): return
     if better: save_checkpoint(self.folder/'best_model.pt', weights)
     save_checkpoint(self.folder/'last_model.pt', weights)
     self.save_state(self.epoch + 1, 0)
@@ -300,7 +295,7 @@ def after_epoch(self: Checkpoint):
 @patch
 def after_fit(self: Checkpoint):
     if self.best_weights is not None: bare_model(self.model).load_state_dict(self.best_weights)
-    if self.folder is not None and self.leads(): (self.folder/'training_state.pt').unlink(missing_ok=True)
+    if self.folder is not None and leads(): (self.folder/'training_state.pt').unlink(missing_ok=True)
 
 # %% ../nbs/05_train.ipynb #11826a4c
 class EarlyStop(Callback):
@@ -322,7 +317,7 @@ class ShowProgress(Callback):
     "A bar over all steps in a terminal, one line per epoch elsewhere, nothing under `TEXTLAB_PROGRESS=0`"
     order = 65
     def before_fit(self):
-        self.quiet = os.environ.get('TEXTLAB_PROGRESS', '1') == '0' or os.environ.get('RANK', '0') != '0'
+        self.quiet = os.environ.get('TEXTLAB_PROGRESS', '1') == '0' or not leads()
         self.live = not self.quiet and (in_notebook() or sys.stderr.isatty())
         steps = self.n_epoch*len(self.dls.train)
         self.bar = tqdm(total=steps, desc='training', unit='step', leave=False, disable=not self.live)
@@ -376,7 +371,8 @@ def train(
     extra = [EarlyStop(patience, after=patience_after)] if patience else []
     scheduled = ParamScheduler({'lr': lambda p: [rate*SCHEDULES[schedule](p) for rate in rates]})
     checkpoint = Checkpoint(folder, every=every, resume=resume, key=key)
-    with own_words():
+    if folder is not None: Path(folder).mkdir(parents=True, exist_ok=True)
+    with own_words(), contextlib.nullcontext() if folder is None else only_writer(Path(folder)):
         learn.fit(epochs, rates, cbs=[history, checkpoint, ShowProgress(), StopOnNonFinite(), scheduled, *extra, *cbs])
     return history.columns()
 

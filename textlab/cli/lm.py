@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['lm', 'tokenizers', 'encoders', 'TokenizerOptions', 'LanguageModelOptions', 'LM_MEANING', 'GenerateOptions',
-           'EncoderOptions', 'lm_tokenizer_train', 'keep_checkpoints', 'lm_train', 'lm_trained', 'load_writer',
-           'lm_evaluate', 'lm_generate', 'lm_encoder_train']
+           'EncoderOptions', 'lm_tokenizer_train', 'lm_train', 'lm_trained', 'load_writer', 'lm_evaluate',
+           'lm_generate', 'lm_encoder_train']
 
 # %% ../../nbs/64_cli.lm.ipynb #202a4816
-import math, shutil
+import math
 from pathlib import Path
 from typing import Annotated, Any
-from ..core import atomic_path
 from .core import (
     GO_ON, Answer, Call, CorpusOptions, Options, Target, TargetOptions, app, command, group, room, table)
 
@@ -40,7 +39,7 @@ def lm_tokenizer_train(
     tokenizer = learn(texts)
     data = dict(out=str(place.out), documents=len(texts), vocab_size=tokenizer.vocab_size,
                 tokens_per_word=T.fertility(tokenizer, texts), bytes_per_token=T.compression(tokenizer, texts))
-    tokenizer.save(place.out)
+    place.save(tokenizer)
     text = f"""{data['vocab_size']:,} tokens (<eos> among them) from {len(texts):,} documents
 {data['tokens_per_word']:.2f} tokens per word, {data['bytes_per_token']:.2f} bytes per token in these texts
 
@@ -53,16 +52,6 @@ LanguageModelOptions = Annotated[Call, Options('lm.transformer.LanguageModel', {
     'Training': 'epochs seq_len batch_size learning_rate seed',
     'Tokens': 'vocab_size',
     'Held-out documents': 'valid_share'})]
-
-# %% ../../nbs/64_cli.lm.ipynb #93e2a350
-def keep_checkpoints(
-    source: Path, # folder with <arch>_bpe_best.pt and <arch>_bpe_final.pt
-    out: Path, # folder of the saved model
-) -> None:
-    "Put the named checkpoints beside a model, in place of those of an earlier one"
-    for old in out.glob('*_bpe_*.pt'): old.unlink()
-    for new in sorted(source.glob('*_bpe_*.pt')):
-        with atomic_path(out/new.name) as tmp: shutil.copyfile(new, tmp)
 
 # %% ../../nbs/64_cli.lm.ipynb #409308bc
 @command(lm, 'train', resume=GO_ON, examples='''
@@ -86,8 +75,7 @@ def lm_train(
     texts, held_out = read(), None if valid is None else read(source=valid, split=None, limit=None)
     with place.checkpoints() as partial:
         model.fit(texts, valid=held_out, checkpoint_dir=partial, tokenizer=tokens)
-        model.save(place.out)
-        keep_checkpoints(partial, place.out)
+        place.save(model)
     return lm_trained(model, place, len(texts))
 
 # %% ../../nbs/64_cli.lm.ipynb #45e1699a

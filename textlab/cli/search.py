@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from ..core import ConfigError, check_number
 from .core import (
-    READING, SOURCE, Answer, Call, CorpusOptions, Options, app, check_file, check_writable, command, group, room, table)
+    READING, SOURCE, Answer, Call, CorpusOptions, Options, app, check_file, claim, command, group, room, table)
 from .corpus import VectorFile, read_vectors
 
 # %% ../../nbs/65_cli.search.ipynb #9078b641
@@ -36,11 +36,11 @@ def check_index_folder(
     overwrite: bool, # may an index that is there be replaced?
 ) -> None:
     "Raise a `TextlabError` if an index cannot or should not be written there"
+    claim(out)
     is_index = (out/room('lm.search').CARD).is_file()
     if is_index and not overwrite:
         raise ConfigError(f"{out} holds a search index already; replace it with --overwrite, or give another folder")
     if out.exists() and not is_index: raise ConfigError(f"{out} is there and is no search index; give a new folder")
-    check_writable(out)
 
 # %% ../../nbs/65_cli.search.ipynb #3276ddc3
 Embedder = Annotated[str, 'Embeddings']
@@ -133,7 +133,7 @@ def search_page(
     "One HTML file that searches passages by words, by vectors and by both"
     began, train = time.perf_counter(), room('lm.encoder').DocumentEncoder
     check_file(out, '.html')
-    check_number(write.given['weight'], 'weight', low=0)
+    check_number(write.given['weight'], 'weight', low=0, high=room('lm.retrieval').MOST_WEIGHT)
     encoder = train(budget=budget, epochs=epochs, seed=seed) if embedder is None else search_embedder(str(embedder))
     passages = read()
     if embedder is None: encoder.fit(passages)
@@ -151,7 +151,7 @@ def search_systems(
 ) -> dict[str, Any]: # name -> what has `scores`, the one asked for last
     "The systems that a search is measured by"
     R = room('lm.retrieval')
-    if mix: check_number(mix.given['weight'], 'weight', low=0)
+    if mix: check_number(mix.given['weight'], 'weight', low=0, high=R.MOST_WEIGHT)
     dense = R.Dense(model, corpus, vectors)
     if not mix: return {'dense': dense}
     words = R.BM25().fit(corpus)

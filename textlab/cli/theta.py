@@ -84,7 +84,7 @@ def theta_fit(
     with place.checkpoints() as partial:
         model.fit(corpus, embeddings=read_vectors(embeddings, corpus), checkpoint_dir=partial,
                   cache_dir=cache_dir or partial/'embeddings', resume=place.resume)
-        model.save(place.out)
+        place.save(model)
     return fitted(model, place)
 
 # %% ../../nbs/62_cli.theta.ipynb #0af08024

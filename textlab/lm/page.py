@@ -18,7 +18,7 @@ from datasets import Dataset
 from ..core import ConfigError, CorpusError, TextlabError
 from ..core import atomic_write_text, check_choice, check_number, check_texts
 from .encoder import DocumentEncoder, EncoderNetwork
-from .retrieval import terms
+from .retrieval import MOST_WEIGHT, terms
 from .search import HYBRID_WEIGHT
 from ..store import passages_of
 from ..vocab import RULE
@@ -150,7 +150,8 @@ def page_data(
     named = list(dict.fromkeys(t for t in titles if t))
     examples = check_texts(questions, 'questions') or named[::max(1, len(named)//4)][:4]
     return dict(ids=ds['id'][:], titles=titles, texts=ds['text'][:], encoder=encoder_data(encoder),
-                bm25=dict(k1=1.2, b=.75), fold=encoder.fold_accents, weight=check_number(weight, 'weight', low=0), questions=examples)
+                bm25=dict(k1=1.2, b=.75), fold=encoder.fold_accents, questions=examples,
+                weight=check_number(weight, 'weight', low=0, high=MOST_WEIGHT))
 
 # %% ../../nbs/36_lm.page.ipynb #5ea11c47
 BODY = Template('''<main aria-label="$title">

@@ -7,7 +7,7 @@ __all__ = ['DEFAULTS', 'cached', 'check_heads', 'TransformerModel', 'LanguageMod
            'token_probabilities', 'load_lm_embedder']
 
 # %% ../../nbs/32_lm.transformer.ipynb #45a17499
-import math, os, shutil
+import math, shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from fastai.callback.core import Callback
 from fastcore.basics import patch, store_attr
 from torch import nn
 from ..artifacts import State
-from ..core import ConfigError, check_number, check_texts, default_device, fingerprint, seed_everything, threads
+from ..core import ConfigError, atomic_path, check_number, check_texts, default_device, fingerprint, leads
+from ..core import seed_everything, threads
 from ..embed import Embedder, load_own, register_embedder, texts_of
 from ..estimator import Estimator, OneOf, Real, Whole, read
 from ..layers import Block, sinusoids
@@ -153,10 +154,8 @@ class NamedCheckpoints(Callback):
 
     def after_epoch(self):
         for kept, name in (('best_model.pt', 'best'), ('last_model.pt', 'final')):
-            if not (self.source/kept).exists(): continue
-            partial = self.target/f'.{self.arch}_bpe_{name}.pt'
-            shutil.copyfile(self.source/kept, partial)
-            os.replace(partial, self.target/f'{self.arch}_bpe_{name}.pt')
+            if not leads() or not (self.source/kept).exists(): continue
+            with atomic_path(self.target/f'{self.arch}_bpe_{name}.pt') as new: shutil.copyfile(self.source/kept, new)
 
 # %% ../../nbs/32_lm.transformer.ipynb #2497adc3
 def documents_of(
@@ -212,6 +211,7 @@ def fit(
     else: judged, _ = documents_of(valid, text=text, title=title)
     tokenizer = tokenizer or BPETokenizer.train(texts, self.vocab_size)
     stream, judged = self.streams(tokenizer, texts, judged)
+    self.checkpoint_dir_ = checkpoint_dir
     if checkpoint_dir is not None:
         folder = Path(checkpoint_dir)/self.arch
         cbs.append(NamedCheckpoints(folder, Path(checkpoint_dir), self.arch))
@@ -348,7 +348,9 @@ def to_state(self: LanguageModel) -> State:
     network = self.fitted
     jsons = {'tokenizer': self.tokenizer_.to_json(), 'training_history': self.history_}
     config = self.saved_arguments() | {'train_tokens': self.train_tokens_}
-    return State(config=config, tensors=network.state_dict(), jsons=jsons)
+    folder = None if self.checkpoint_dir_ is None else Path(self.checkpoint_dir_)
+    named = () if folder is None else sorted(folder.glob(f'{self.arch}_bpe_*.pt'))
+    return State(config=config, tensors=network.state_dict(), jsons=jsons, checkpoints={p.name: p for p in named})
 
 @patch(cls_method=True)
 def from_state(cls: LanguageModel, state: State) -> LanguageModel:
@@ -356,7 +358,7 @@ def from_state(cls: LanguageModel, state: State) -> LanguageModel:
     tokens = saved.pop('train_tokens')
     model = cls.from_arguments(saved)
     model.tokenizer_ = BPETokenizer.from_json(state.jsons['tokenizer'])
-    model.history_, model.train_tokens_ = state.jsons['training_history'], tokens
+    model.history_, model.train_tokens_, model.checkpoint_dir_ = state.jsons['training_history'], tokens, None
     network = model.build_network(model.tokenizer_.vocab_size)
     network.load_state_dict(state.tensors)
     model.network_ = network.eval()

@@ -10,7 +10,7 @@ __all__ = ['HALF', 'LEARNED', 'MODES', 'METHODS', 'MONTHS', 'DAYS', 'QUARTER', '
            'plain_columns', 'with_prefix', 'note_unseen']
 
 # %% ../../nbs/11_theta.topics.ipynb #a0fb5e7e
-import json, math, re, shutil, warnings
+import json, math, re, warnings
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.mixture import GaussianMixture
-from ..artifacts import Artifact, State, save_checkpoint
+from ..artifacts import Artifact, State
 from ..core import (ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings, check_number,
                           fingerprint, log, seed_everything, threads)
 from ..corpus import has_label, missing
@@ -995,20 +995,14 @@ def to_state(self: TopicModel) -> State:
         tensors=network | features,
         jsons={'vocabulary': self.vocabulary_.to_dict(), 'training_history': self.history_,
                'representatives': self.representatives_, 'documents': plain_columns(self.documents_)},
-        arrays={name: getattr(self, f'{name}_') for name in ARRAYS})
+        arrays={name: getattr(self, f'{name}_') for name in ARRAYS},
+        checkpoints=self.checkpoints())
 
 @patch
-def save(
-    self: TopicModel,
-    path: str | Path, # the folder to be; an artifact that is there is replaced
-) -> Path: # the folder
-    "Write the artifact, and beside it the checkpoints `best_model.pt` and, where there is one, `last_model.pt`"
-    path = Artifact.save(self, path)
-    (path/'last_model.pt').unlink(missing_ok=True)                # an older model's
-    save_checkpoint(path/'best_model.pt', dict(self.model_.state_dict()))
+def checkpoints(self: TopicModel) -> dict[str, Any]: # name -> weights, or the file that holds them
+    "What is saved beside the model: `best_model.pt` and, where there is one, `last_model.pt`"
     last = None if self.checkpoint_dir_ is None else Path(self.checkpoint_dir_)/'last_model.pt'
-    if last is not None and last.exists(): shutil.copyfile(last, path/'last_model.pt')
-    return path
+    return {'best_model.pt': dict(self.model_.state_dict())} | ({'last_model.pt': last} if last and last.exists() else {})
 
 # %% ../../nbs/11_theta.topics.ipynb #41854b47
 def with_prefix(

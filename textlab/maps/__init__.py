@@ -1,0 +1,5 @@
+"""Maps of texts, and the way back: from a point or an embedding to text"""
+from textlab.maps.data import MapData, read_map_data, write_map_data
+from textlab.maps.umap import (MapNetwork, ParametricUMAP, fuzzy_graph, land, landing, lay_out, memberships,
+                               neighbour_accuracy)
+from textlab.maps.vec2text import Inverter, PresenceHead, template_sentences
