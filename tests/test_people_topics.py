@@ -26,9 +26,11 @@ def vectors(theme, n): return (np.eye(4, 8)[theme]*4 + RNG.normal(0, .5, (n, 8))
 TEXTS = [t for k in range(4) for t in documents(k, 25)]
 VECTORS = np.concatenate([vectors(k, 25) for k in range(4)])
 LABELS = [k for k in ("garden", "bread", "sea", "music") for _ in range(25)]
-COLUMNS = dict(text=TEXTS, label=LABELS, month=["Jan", "Feb", "Mar", "Dec"]*25, day=["Mon", "tuesday", "Sun.", "Fri"]*25,
+COLUMNS = dict(text=TEXTS, label=LABELS, month=["Jan", "Feb", "Mar", "Dec"]*25, day=["Mon", "tuesday", "Sun.",
+        "Fri"]*25,
                when=[None if i % 10 == 0 else f"{2000 + i % 3}-{1 + i % 12:02d}-01" for i in range(100)],
-               stamp=[pd.Timestamp("2020-01-01") + pd.Timedelta(hours=i) for i in range(100)], number=[str(i % 12) for i in range(100)])
+               stamp=[pd.Timestamp("2020-01-01") + pd.Timedelta(hours=i) for i in range(100)],
+                       number=[str(i % 12) for i in range(100)])
 
 
 def fit(**options): return TopicModel(4, epochs=4, **options).fit(pd.DataFrame(COLUMNS), embeddings=VECTORS)
@@ -44,9 +46,11 @@ def test_topics_that_receive_nothing_stay(model):
     ours.partial_fit(documents(0, 10), embeddings=vectors(0, 10))
     assert len(ours.theta_) == 110
     cosines = (ours.topic_vectors_*before).sum(1)
-    assert (cosines > .95).all() and np.abs(ours.hierarchy()[:, 2] - distances).max() < .2 and ours.hierarchy()[:, 2].min() > .2
+    assert (cosines > .95).all() and np.abs(ours.hierarchy()[:, 2] - distances).max() < .2 and ours.hierarchy()[:,
+            2].min() > .2
     ours.reduce(3)
-    names = np.array(LABELS)[[np.argmax(np.where(np.arange(len(ours.theta_)) < 100, ours.theta_[:, k], -1)) for k in range(3)]]
+    names = np.array(LABELS)[[np.argmax(np.where(np.arange(len(ours.theta_)) < 100, ours.theta_[:, k],
+            -1)) for k in range(3)]]
     assert len(set(names)) == 3
 
 
@@ -54,13 +58,15 @@ def test_supervised_goes_on_with_some_classes_and_refuses_new_ones(tmp_path):
     ours = fit(mode="supervised")
     ours.partial_fit(documents(0, 10), ["garden"]*10, embeddings=vectors(0, 10))
     again = TopicModel.load(ours.save(tmp_path / "model"))
-    assert (again.transform(TEXTS[:5], embeddings=VECTORS[:5]) == ours.transform(TEXTS[:5], embeddings=VECTORS[:5])).all()
+    assert (again.transform(TEXTS[:5], embeddings=VECTORS[:5]) == ours.transform(TEXTS[:5],
+            embeddings=VECTORS[:5])).all()
     with pytest.raises(ConfigError, match="the label new is none of those that were learned"):
         ours.partial_fit(documents(0, 10), ["new"]*10, embeddings=vectors(0, 10))
 
 
 def test_labels_that_fit_did_not_see_are_measured_and_noted(model, tmp_path, answer, capfd):
-    seen = Dataset.from_dict({"id": [str(i) for i in range(20)], "text": TEXTS[:20], "label": ["garden"]*15 + ["war"]*5})
+    seen = Dataset.from_dict({"id": [str(i) for i in range(20)], "text": TEXTS[:20],
+            "label": ["garden"]*15 + ["war"]*5})
     for ours in (model, fit(mode="supervised")):
         capfd.readouterr()
         row = ours.evaluate(seen, embeddings=VECTORS[:20])
@@ -69,7 +75,8 @@ def test_labels_that_fit_did_not_see_are_measured_and_noted(model, tmp_path, ans
         seen.to_json(tmp_path / "seen.jsonl")
         np.save(tmp_path / "v.npy", VECTORS[:20])
         said = answer("theta", "evaluate", folder, tmp_path / "seen.jsonl", "--embeddings", tmp_path / "v.npy")
-        assert {k: said[k] for k in row if isinstance(row[k], float)} == pytest.approx({k: v for k, v in row.items() if isinstance(v, float)})
+        assert {k: said[k] for k in row if isinstance(row[k], float)} == pytest.approx({k: v for k,
+                v in row.items() if isinstance(v, float)})
 
 
 def test_topics_over_time_stand_in_order(model, capfd, tmp_path):
@@ -80,7 +87,8 @@ def test_topics_over_time_stand_in_order(model, capfd, tmp_path):
     dates = list(model.topics_over("when").columns)
     assert dates == sorted(dates) and "10 of 100 documents have no when and are left out" in capfd.readouterr().err
     assert model.topics_over("stamp").shape[1] == 100 and model.topics_over("stamp", bins=5).shape == (4, 5)
-    assert list(model.topics_over("stamp", bins=4).columns)[0] == "2020-01-01" and model.topics_over("number", bins=3).shape[1] == 3
+    assert list(model.topics_over("stamp", bins=4).columns)[0] == "2020-01-01" and model.topics_over("number",
+            bins=3).shape[1] == 3
     np.testing.assert_allclose(model.topics_over("stamp", bins=5).sum(), 1, rtol=1e-5)
     loaded = TopicModel.load(model.save(tmp_path / "model"))
     pd.testing.assert_frame_equal(loaded.topics_over("stamp", bins=5), model.topics_over("stamp", bins=5))
@@ -88,20 +96,25 @@ def test_topics_over_time_stand_in_order(model, capfd, tmp_path):
     model.visualize_over("stamp", bins=3)
 
 
-@pytest.mark.parametrize("values", [["January", "March", "may"], ["Q1 2020", "Q3 2020", "Q1 2021"], ["2020-Q2", "2020-Q4"], ["1 May 1999", "3 Jan 2000"],
-                                    ["Jan 2019", "Feb 2019", "Jan 2020"], [2, 10, 30], ["-5", "0", "7.5"], ["9:30", "10:15"]])
+@pytest.mark.parametrize("values", [["January", "March", "may"], ["Q1 2020", "Q3 2020", "Q1 2021"], ["2020-Q2",
+        "2020-Q4"], ["1 May 1999", "3 Jan 2000"],
+                                    ["Jan 2019", "Feb 2019", "Jan 2020"], [2, 10, 30], ["-5", "0", "7.5"], ["9:30",
+                                            "10:15"]])
 def test_groups_are_in_order(values):
     mixed = values[1:] + values[:1]
     assert groups_of(pd.Series(mixed), "c")[1] == values
 
 
-@pytest.mark.parametrize("groups, new", [([0, 1], [0, 0, 1, 2]), ([[0, 1]], [0, 0, 1, 2]), ([[]], [0, 1, 2, 3]), ([], [0, 1, 2, 3]), ((np.int64(2), 3), [0, 1, 2, 2]),
-                                         (np.array([1, 3]), [0, 1, 2, 1]), ([[0], [1, 2]], [0, 1, 1, 2]), ([{0, 3}], [0, 1, 2, 0])])
+@pytest.mark.parametrize("groups, new", [([0, 1], [0, 0, 1, 2]), ([[0, 1]], [0, 0, 1, 2]), ([[]], [0, 1, 2, 3]), ([],
+        [0, 1, 2, 3]), ((np.int64(2), 3), [0, 1, 2, 2]),
+                                         (np.array([1, 3]), [0, 1, 2, 1]), ([[0], [1, 2]], [0, 1, 1, 2]), ([{0, 3}],
+                                         [0, 1, 2, 0])])
 def test_topics_are_merged_however_they_are_named(groups, new): assert new_numbers(groups, 4).tolist() == new
 
 
 def test_merging_what_cannot_be_is_refused():
-    for groups, said in (([[0, 9]], "at most 3"), ([[0, 1], [1, 2]], "two groups"), ([0, [1]], "such as"), (["a"], "not a number"), (3, "such as")):
+    for groups, said in (([[0, 9]], "at most 3"), ([[0, 1], [1, 2]], "two groups"), ([0, [1]], "such as"), (["a"],
+            "not a number"), (3, "such as")):
         with pytest.raises(ConfigError, match=said): new_numbers(groups, 4)
 
 
@@ -114,8 +127,10 @@ def test_one_topic_is_left():
 
 
 def test_what_is_not_fitted_says_so():
-    for use in (lambda m: m.reduce(2), lambda m: m.beta_, lambda m: m.merge_topics([0, 1]), lambda m: m.hierarchy(), lambda m: m.topics_over("x"),
-                lambda m: m.transform(["a"]), lambda m: m.evaluate(["a"]), lambda m: m.topic_words(), lambda m: m.topic_info()):
+    for use in (lambda m: m.reduce(2), lambda m: m.beta_, lambda m: m.merge_topics([0, 1]), lambda m: m.hierarchy(),
+            lambda m: m.topics_over("x"),
+                lambda m: m.transform(["a"]), lambda m: m.evaluate(["a"]), lambda m: m.topic_words(),
+                        lambda m: m.topic_info()):
         with pytest.raises(NotFitted, match="is not fitted; call fit"): use(TopicModel())
 
 
@@ -128,7 +143,8 @@ def test_a_saved_folder_holds_this_model_alone(tmp_path):
 
 # --- search -------------------------------------------------------------------------------------------
 
-PASSAGES = [dict(id="tides", text="the tides follow the moon"), dict(id="copper", text="copper is mined here"), dict(id="again", text="the moon and the tides")]
+PASSAGES = [dict(id="tides", text="the tides follow the moon"), dict(id="copper", text="copper is mined here"),
+        dict(id="again", text="the moon and the tides")]
 
 
 class Bags(Embedder):
@@ -153,12 +169,14 @@ def test_one_question_of_unknown_words_has_no_answer(index, mode):
 
 
 def test_what_scores_nothing_is_not_found_in_measures_either(index):
-    questions = [dict(id="q", text="zzqx", relevant={"tides": 1.}), dict(id="r", text="copper", relevant={"copper": 1.})]
+    questions = [dict(id="q", text="zzqx", relevant={"tides": 1.}), dict(id="r", text="copper",
+            relevant={"copper": 1.})]
     for scorer, ids in ((index, None), (BM25().fit(PASSAGES), [p["id"] for p in PASSAGES])):
         row = evaluate_search(scorer, questions, ids, resamples=0)
         assert (row["R@1"], row["MRR@10"], row["nDCG@10"], row["R@100"]) == (.5, .5, .5, .5)
     assert rank(np.zeros((1, 3)), ["x"], list("abc")) == [[]]
-    assert rank(np.array([[-1., -3., -1.]]), ["x"], list("abc")) == [["a", "c", "b"]]      # distances; ties in the corpus's order
+    assert rank(np.array([[-1., -3., -1.]]), ["x"], list("abc")) == [["a", "c",
+            "b"]]      # distances; ties in the corpus's order
     assert rank(np.array([[2., 0., 2.]]), ["x"], list("abc")) == [["a", "c"]]
 
 
@@ -174,7 +192,8 @@ def test_a_snippet_takes_time_in_proportion_to_its_passage():
 
 def test_a_question_may_begin_with_a_dash(tmp_path, answer, mistake):
     folder = tmp_path / "index"
-    SearchIndex.build([dict(id="cold", text="it froze at -5 degrees"), dict(id="warm", text="a warm day")], "minilm", folder)
+    SearchIndex.build([dict(id="cold", text="it froze at -5 degrees"), dict(id="warm", text="a warm day")], "minilm",
+            folder)
     for question in ("-5 degrees", "--5 degrees below", "-cold day"):
         assert answer("search", "query", folder, question, "--k", "1")["hits"][0]["id"] in ("cold", "warm")
     assert answer("search", "query", folder, "-5")["hits"][0]["id"] == "cold"

@@ -216,7 +216,10 @@ def read_txt(path: str | Path) -> Rows:
 
 def read_folder(path: str | Path) -> Rows:
     "One document a .txt file, in the order of their names"
-    files = sorted(p for p in Path(path).rglob('*') if p.suffix.lower() == '.txt' and p.is_file())
+    if Path(path).resolve() == Path(Path(path).resolve().anchor):
+        raise CorpusError(f"{path} is the root of the file system, not a folder of texts; name the folder with the .txt files")
+    try: files = sorted(p for p in Path(path).rglob('*') if p.suffix.lower() == '.txt' and p.is_file())
+    except OSError as e: raise CorpusError(f"cannot read {e.filename or path}: {e.strerror or e}") from None
     if not files: raise CorpusError(f"{path}: a folder without .txt files")
     stems = Counter(file.with_suffix('') for file in files)
     for i, file in enumerate(files):
@@ -883,6 +886,8 @@ def find_source(
     "What a name stands for, or a `CorpusError` that suggests the nearest"
     if name in BUILTIN: return name
     if file := shadow(name): return file
+    if max(len(part.encode('utf-8', 'replace')) for part in name.split('/')) > 255:
+        raise CorpusError(f"{name:.40}… is too long for a name ({len(name):,} letters); give a text inside a list, as [text]")
     path = Path(name).expanduser()
     suffix = Path(name.lower().removesuffix('.gz')).suffix
     if path.exists() or suffix in READERS or name.startswith(('.', '/', '~')): return path

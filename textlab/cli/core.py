@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['REQUIRED', 'PACKAGE', 'RUNNING', 'DASH', 'NOTHING_LOST', 'GO_ON', 'ABOUT', 'SOURCES', 'FIRST', 'PLAIN', 'app',
-           'ClickException', 'DISK', 'SOURCE', 'READING', 'CorpusOptions', 'LabelledOptions', 'TargetOptions', 'room',
-           'Answer', 'finite', 'show', 'table', 'head', 'comments', 'parameter', 'option', 'shell_words', 'Declared',
-           'default_value', 'read_signature', 'source_of', 'constant', 'locate', 'declared', 'Call', 'Options', 'noted',
-           'parameters', 'gather', 'emit', 'run_command', 'Command', 'command', 'shown', 'read_name', 'top', 'group',
-           'fail', 'usage', 'one_line_warnings', 'run', 'main', 'said', 'shell', 'read_labelled', 'check_writable',
-           'only_run', 'claim', 'check_model_folder', 'check_file', 'write_rows', 'partial_folder', 'Target']
+           'ClickException', 'DISK', 'TOO_MUCH', 'SOURCE', 'READING', 'CorpusOptions', 'LabelledOptions',
+           'TargetOptions', 'room', 'Answer', 'finite', 'show', 'table', 'head', 'comments', 'parameter', 'option',
+           'shell_words', 'Declared', 'default_value', 'read_signature', 'source_of', 'constant', 'locate', 'declared',
+           'Call', 'Options', 'noted', 'parameters', 'gather', 'emit', 'run_command', 'Command', 'command', 'shown',
+           'read_name', 'top', 'group', 'fail', 'usage', 'one_line_warnings', 'run', 'main', 'said', 'shell',
+           'read_labelled', 'check_writable', 'only_run', 'claim', 'check_model_folder', 'check_file', 'write_rows',
+           'partial_folder', 'Target']
 
 # %% ../../nbs/60_cli.core.ipynb #bc1e4d81
 import ast, contextlib, errno, functools, importlib.util, inspect, io, json, math, os, re, shlex, shutil, sys, tempfile
@@ -22,7 +23,7 @@ from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin
 import textlab, typer
 from typer.core import TyperCommand
-from ..core import ConfigError, TextlabError, atomic_path, disk_error, leads, log, only_writer
+from ..core import ConfigError, TextlabError, atomic_path, check_processes, disk_error, leads, log, only_writer
 
 # %% ../../nbs/60_cli.core.ipynb #298e9da9
 def room(
@@ -148,7 +149,7 @@ class Declared:
     ) -> Any: # for the function
         "What the function gets: 0 is None where only that can say it, and 3.0 a count where 3 and 0.1 differ"
         if self.optional and self.default is not None and given == 0 and given is not False: return None
-        count = {'int', 'float'} <= set(self.kinds) and given is not None and given >= 1 and given == int(given)
+        count = {'int', 'float'} <= set(self.kinds) and given is not None and 1 <= given < math.inf and given == int(given)
         return int(given) if count else given
 
 REQUIRED = inspect.Parameter.empty
@@ -417,7 +418,9 @@ def group(
 # %% ../../nbs/60_cli.core.ipynb #2557d9c8
 # Typer may carry its own copy of click, so its exception is found by name.
 ClickException = next(c for c in typer.BadParameter.__mro__ if c.__name__ == 'ClickException')
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
+        errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOMEM)
+TOO_MUCH = re.compile(r"allocate memory|out of memory|size calculation overflowed|too large to convert|too many open files", re.I)
 
 def fail(
     message: str, # what was wrong
@@ -451,6 +454,7 @@ def run(
     "The command line as a function"
     arguments = None if argv is None else list(argv)
     try:
+        check_processes()
         with one_line_warnings():
             code = typer.main.get_command(app)(args=arguments, prog_name='textlab', standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -458,7 +462,10 @@ def run(
     except TextlabError as e: return fail(str(e))
     except OSError as e:
         if e.errno not in DISK: raise
-        return fail(f"{e.filename or 'writing'}: {e.strerror}")
+        return fail(f"{str(e.filename or 'writing'):.100}: {e.strerror}")
+    except (MemoryError, RuntimeError, OverflowError, ImportError) as e:
+        if not (isinstance(e, MemoryError) or TOO_MUCH.search(str(e))): raise
+        return fail(f"the machine has no room for this ({str(e) or 'out of memory':.80}); lower sizes, batch size or limit")
 
 def main() -> None:
     "What the `textlab` command calls"
