@@ -36,7 +36,7 @@ from datasets.fingerprint import generate_random_fingerprint
 from datasets.iterable_dataset import ExamplesIterable
 from datasets.table import InMemoryTable
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from .core import ConfigError, CorpusError, check_choice, check_number, check_texts, fingerprint
+from .core import ConfigError, CorpusError, check_choice, check_number, check_texts, fingerprint, plain_cell
 
 # %% ../nbs/02_corpus.ipynb #e0acfee1
 Rows = Iterator[tuple[int, dict]] # (line or row, fields)
@@ -198,7 +198,7 @@ def csv_rows(
                                   "is a quotation mark or a delimiter missing? (see delimiter and quoting)")
             if len(record) > 1 and check_run(path, start, record, len(header), delimiter):
                 doubtful.append((start, start + len(record) - 1))
-            if fields: yield start, dict(zip(header, fields))
+            if fields: yield start, dict(zip(header, map(plain_cell, fields)))
             start = reader.line_num + 1
             record.clear()
     except csv.Error as e:
