@@ -904,7 +904,8 @@ def plain_format(
     ds: Any, # a Dataset, or a dict of them, that may give NumPy's or pandas' types
 ) -> Any: # the same with Python's types
     "A data set without a format of its own"
-    return ds if isinstance(ds, (IterableDataset, IterableDatasetDict)) else ds.with_format(None)
+    as_it_is = isinstance(ds, (IterableDataset, IterableDatasetDict)) or isinstance(ds, Dataset) and ds.format['type'] is None
+    return ds if as_it_is else ds.with_format(None)
 
 def frame_columns(
     frame: pd.DataFrame, # any index and columns
