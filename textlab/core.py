@@ -340,8 +340,7 @@ def atomic_path(
         finally:
             shutil.rmtree(home, ignore_errors=True)
             if lock is not None: os.close(lock)
-            with contextlib.suppress(OSError): # the name is on the disk, or no folder is left that was made for it
-                if done: to_disk(path.parent)
+            with contextlib.suppress(OSError): # no folder is left that was made for it alone
                 for p in () if done else missing: p.rmdir()
 
 def atomic_write_text(path: str | Path, text: str) -> Path:
