@@ -8,7 +8,7 @@ __all__ = ['SOURCES', 'KINDS', 'split_words', 'join_words', 'tidy', 'token_f1', 
            'Knowledge', 'variants', 'exchanges', 'Several', 'Correction', 'Corrector', 'measures', 'controls',
            'side_by_side', 'below', 'bare_reader']
 
-# %% ../../nbs/52_maps.correct.ipynb #108d1ef4
+# %% ../../nbs/52_maps.correct.ipynb #eb8128c9
 import copy, math, re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ from .vec2text import (Inverter, InverterNetwork, Prefix, PresenceHead, fit_head
 from ..tokenizer import HASH, context_counts, counts_of
 from ..vectors import nearest, rank_rows, unit_rows
 
-# %% ../../nbs/52_maps.correct.ipynb #3f2355d9
+# %% ../../nbs/52_maps.correct.ipynb #5e4510db
 def split_words(text: str) -> list[str]:
     "Words and marks of a text"
     return re.findall(r"\w+|[^\w\s]", text)
@@ -40,7 +40,7 @@ def tidy(text: str) -> str:
     "The one form in which texts are compared"
     return join_words(split_words(text))
 
-# %% ../../nbs/52_maps.correct.ipynb #465af0eb
+# %% ../../nbs/52_maps.correct.ipynb #9978fe1c
 def token_f1(
     written: str, # a text
     true: str, # what it should be
@@ -67,7 +67,7 @@ def bleu(
     short = min(0., 1 - sum(len(b) for _, b in pairs)/max(sum(len(a) for a, _ in pairs), 1))
     return math.exp(short + sum(math.log(s) for s in shares)/4)
 
-# %% ../../nbs/52_maps.correct.ipynb #265170ed
+# %% ../../nbs/52_maps.correct.ipynb #d010b0eb
 def hashed_contexts(
     stream: np.ndarray, # [T] word numbers
     order: int = 3, # n
@@ -82,7 +82,7 @@ def hashed_contexts(
             power = power*HASH
             context[n:] += s[:-n]*power
 
-# %% ../../nbs/52_maps.correct.ipynb #81335e24
+# %% ../../nbs/52_maps.correct.ipynb #a629f976
 class Trigram:
     "Bits per word of texts, by the three-word sequences of other texts"
     def __init__(
@@ -124,7 +124,7 @@ class Trigram:
         "How surprising the words of each text are"
         return self.surprise(texts)/np.array([len(words) + 1 for words in texts])
 
-# %% ../../nbs/52_maps.correct.ipynb #8ba90aea
+# %% ../../nbs/52_maps.correct.ipynb #f73fe0e8
 class Asked:
     "Candidates of N targets, each embedded once; the calls are counted"
     def __init__(
@@ -161,7 +161,7 @@ class Asked:
         new = [t for t in dict.fromkeys(map(tidy, texts)) if t and t not in self.vectors[i]]
         return new if self.limit is None else new[:max(0, self.limit - len(self.vectors[i]))]
 
-# %% ../../nbs/52_maps.correct.ipynb #911264f1
+# %% ../../nbs/52_maps.correct.ipynb #e304e98b
 @patch
 def best(
     self: Asked,
@@ -181,7 +181,7 @@ def distances(self: Asked) -> np.ndarray: # [N]
     "How far the best texts are from their targets, as unit vectors"
     return np.linalg.norm(self.reached() - self.targets, axis=1)
 
-# %% ../../nbs/52_maps.correct.ipynb #1056cc16
+# %% ../../nbs/52_maps.correct.ipynb #b7ee263e
 class CorrectorNetwork(InverterNetwork):
     "A language model that reads a target, what was reached, and the text that reached it"
     def __init__(
@@ -208,7 +208,7 @@ class CorrectorNetwork(InverterNetwork):
         front = real.new_ones(len(e), 3*self.prefix.n_prefix)
         return torch.cat(parts, dim=1), torch.cat([front, real], dim=1).long()
 
-# %% ../../nbs/52_maps.correct.ipynb #a205129d
+# %% ../../nbs/52_maps.correct.ipynb #f2f4d163
 def cross_fit(
     inverter: Inverter, # whose options the two get
     texts: Sequence[str], # N training texts
@@ -228,7 +228,7 @@ def cross_fit(
         out[write] = half.predict(V[write], num_beams=1, max_length=inverter.max_tokens)
     return list(out)
 
-# %% ../../nbs/52_maps.correct.ipynb #0a0d5684
+# %% ../../nbs/52_maps.correct.ipynb #be1350a2
 def bare_corrector(
     inverter: Inverter, # fitted
 ) -> CorrectorNetwork: # of the same size, with fresh weights
@@ -256,7 +256,7 @@ def fit_corrector(
     history = fit_network(network, [V, reached, *given, table], table, lengths, options, checkpoint_dir, device, ())
     return network.cpu().eval(), history
 
-# %% ../../nbs/52_maps.correct.ipynb #0edd0475
+# %% ../../nbs/52_maps.correct.ipynb #05bd2f6e
 class Features:
     "Texts as normalised rows: words, and with `pairs` hashed pairs and halves"
     def __init__(
@@ -292,7 +292,7 @@ class Features:
         columns = np.array([c for f in found for c in f], np.int64)
         return sp.csr_matrix((values, columns, np.r_[0, sizes.cumsum()]), shape=(len(found), self.size))
 
-# %% ../../nbs/52_maps.correct.ipynb #aaa7cd62
+# %% ../../nbs/52_maps.correct.ipynb #e3d17e03
 def reverse_ridge(
     rows: sp.csr_matrix, # [N, F] of `Features`
     V: np.ndarray, # [N, E]
@@ -303,7 +303,7 @@ def reverse_ridge(
     gram[np.diag_indices_from(gram)] += penalty
     return scipy.linalg.solve(gram, rows.T @ (V - V.mean(0)), assume_a='pos', overwrite_a=True).astype(np.float32)
 
-# %% ../../nbs/52_maps.correct.ipynb #330a3c9d
+# %% ../../nbs/52_maps.correct.ipynb #747ac63f
 class Knowledge:
     "What training texts and their vectors say of words and vectors"
     def __init__(
@@ -340,7 +340,7 @@ class Knowledge:
         head = fit_head(V, held, steps=steps, seed=seed)
         return cls(texts, V, known, pairs, reverse_ridge(features.rows(split), V), head)
 
-# %% ../../nbs/52_maps.correct.ipynb #927338eb
+# %% ../../nbs/52_maps.correct.ipynb #d522183c
 @patch
 def guess(
     self: Knowledge,
@@ -370,7 +370,7 @@ def neighbours(
     found, _ = nearest(V, self.V, k)
     return [[self.texts[j] for j in row] for row in found]
 
-# %% ../../nbs/52_maps.correct.ipynb #9671e79a
+# %% ../../nbs/52_maps.correct.ipynb #fe263f03
 @patch
 def objective(
     self: Knowledge,
@@ -388,7 +388,7 @@ def objective(
     out[near] = score[near] - price*self.trigram.surprise([texts[i] for i in near])
     return out
 
-# %% ../../nbs/52_maps.correct.ipynb #3cd81fa9
+# %% ../../nbs/52_maps.correct.ipynb #dffed0e6
 @patch
 def guided_beam(
     self: Knowledge,
@@ -415,7 +415,7 @@ def frequent(self: Knowledge) -> set[str]:
     "Words that may stand twice: the thirty most frequent ones"
     return set(self.features.words[:30])
 
-# %% ../../nbs/52_maps.correct.ipynb #f55d095b
+# %% ../../nbs/52_maps.correct.ipynb #0f28c120
 def variants(
     words: Sequence[str], # n words of a text
     candidates: Sequence[str], # words to bring in
@@ -444,7 +444,7 @@ def exchanges(
                     if moved != words: found[tuple(moved)] = moved
     return list(found.values())
 
-# %% ../../nbs/52_maps.correct.ipynb #f10ae519
+# %% ../../nbs/52_maps.correct.ipynb #3352c1a1
 @patch
 def climb(
     self: Knowledge,
@@ -473,7 +473,7 @@ def climb(
         words, score = near[best], values[best]
     return sorted(proposed, key=proposed.get, reverse=True)
 
-# %% ../../nbs/52_maps.correct.ipynb #cc7461a3
+# %% ../../nbs/52_maps.correct.ipynb #8a04e3c5
 SOURCES = ('inverter', 'guided', 'neighbour', 'bag') # of first texts
 KINDS = ('replace', 'delete', 'insert', 'swap') # of edits
 
@@ -485,7 +485,7 @@ class Several(Option):
         if not isinstance(value, str): raise ConfigError(f"{name}={value!r}: give words of {', '.join(self.choices)}")
         return ' '.join(check_choice(word, self.choices, name) for word in value.split())
 
-# %% ../../nbs/52_maps.correct.ipynb #f3698017
+# %% ../../nbs/52_maps.correct.ipynb #c15ba734
 @dataclass
 class Correction:
     "What became of one vector"
@@ -497,7 +497,7 @@ class Correction:
     calls: int        # texts that were embedded
     source: str       # who proposed the text
 
-# %% ../../nbs/52_maps.correct.ipynb #a790626d
+# %% ../../nbs/52_maps.correct.ipynb #a5187c1b
 class Corrector(Estimator):
     "Embeddings to texts, corrected until they fit"
     artifact_class = 'textlab.maps.correct.Corrector' # also where the class is defined in a notebook
@@ -533,7 +533,7 @@ class Corrector(Estimator):
         store_attr()
         self.check_arguments()
 
-# %% ../../nbs/52_maps.correct.ipynb #3076b89d
+# %% ../../nbs/52_maps.correct.ipynb #0ac5899f
 @patch
 def fit(
     self: Corrector,
@@ -554,7 +554,8 @@ def fit(
     texts, V = reader.intake(X, embeddings)
     if inverter is not None and not inverter.__sklearn_is_fitted__():
         inverter.fit(texts, embeddings=V, checkpoint_dir=folder and folder/'inverter', device=device)
-    reader.embed_dim_, self.network_ = V.shape[1], None
+    if inverter is None: reader.embed_dim_, reader.network_ = V.shape[1], None
+    self.network_ = None
     if self.trained:
         hypotheses = cross_fit(inverter, texts, V, checkpoint_dir=folder)
         reached = inverter.check_embedder().encode(hypotheses)
@@ -565,7 +566,7 @@ def fit(
                                       steps=self.steps, seed=self.seed)
     return self
 
-# %% ../../nbs/52_maps.correct.ipynb #54ebeb09
+# %% ../../nbs/52_maps.correct.ipynb #56d95eee
 @patch
 def first_texts(
     self: Corrector,
@@ -584,7 +585,7 @@ def first_texts(
                 bag=lambda: [[' '.join(words[:12])] for words in likely])
     return {name: ways[name]() for name in names}
 
-# %% ../../nbs/52_maps.correct.ipynb #e6241066
+# %% ../../nbs/52_maps.correct.ipynb #beb160df
 @patch
 def next_texts(
     self: Corrector,
@@ -611,7 +612,7 @@ def next_texts(
         out['edits'] = spread(found)
     return out
 
-# %% ../../nbs/52_maps.correct.ipynb #4a7e5a4b
+# %% ../../nbs/52_maps.correct.ipynb #1880eca6
 @patch
 def corrected(
     self: Corrector,
@@ -628,7 +629,7 @@ def corrected(
     tokenizer, seed = self.inverter_.tokenizer_, self.seed + round
     return write(self.network_, tokenizer, inputs, each, self.max_length, self.temperature, seed)
 
-# %% ../../nbs/52_maps.correct.ipynb #8e8cc0b9
+# %% ../../nbs/52_maps.correct.ipynb #caf747eb
 @patch
 def correct(
     self: Corrector,
@@ -667,7 +668,7 @@ def predict(self: Corrector, embeddings: Any, embedder: Any = None) -> list[str]
     "The best text for each vector"
     return [found.text for found in self.correct(embeddings, embedder)]
 
-# %% ../../nbs/52_maps.correct.ipynb #a0bd71b8
+# %% ../../nbs/52_maps.correct.ipynb #ec369b82
 def measures(
     found: Sequence[Correction], # N corrections
     true: Sequence[str], # N texts whose vectors were asked for
@@ -708,7 +709,7 @@ def variant(
     other = copy.copy(self)
     return other.set_params(**options)
 
-# %% ../../nbs/52_maps.correct.ipynb #e08b9a70
+# %% ../../nbs/52_maps.correct.ipynb #5a034218
 def controls(
     calls: int = 20, # for each vector
 ) -> dict[str, dict]: # name -> options of `Corrector.variant`
@@ -736,7 +737,7 @@ def side_by_side(
         rows[name] = measures(corrector.variant(**options).correct(V, embedder), texts, trigram)
     return rows
 
-# %% ../../nbs/52_maps.correct.ipynb #0f452f63
+# %% ../../nbs/52_maps.correct.ipynb #dfb9c927
 @patch
 def to_state(self: Corrector) -> State:
     self.check_fitted()
@@ -752,12 +753,12 @@ def to_state(self: Corrector) -> State:
     if self.network_ is not None: tensors |= {f'network.{k}': v for k, v in own_tensors(self.network_, False).items()}
     return State(self.saved_arguments() | {'fitted': fitted}, tensors, jsons, arrays)
 
-# %% ../../nbs/52_maps.correct.ipynb #8c1901aa
+# %% ../../nbs/52_maps.correct.ipynb #517f57ca
 def below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     "The tensors whose names begin so, without that"
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-# %% ../../nbs/52_maps.correct.ipynb #d49891a0
+# %% ../../nbs/52_maps.correct.ipynb #e59c6337
 @patch(cls_method=True)
 def from_state(cls: Corrector, state: State) -> Corrector:
     saved = dict(state.config)
