@@ -21,7 +21,6 @@ NOT_FOR_TEXTS = {
     "check_n_features_in": NO_FEATURES,
     "check_n_features_in_after_fitting": NO_FEATURES,
     "check_classifiers_train": NO_FEATURES,
-    "check_classifiers_classes": "it uses -1 as a class, which means 'no label' in every corpus of this library",
 }
 
 # --- a real browser, where there is one --------------------------------------------------------

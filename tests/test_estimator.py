@@ -183,9 +183,8 @@ def test_documents_come_out_as_they_went_in(texts):
         assert as_documents(form)["text"][:] == texts if texts else len(as_documents(form)) == 0
 
 
-def test_streams_bytes_and_numbers_are_no_texts():
-    stream = load_corpus("lee").to_iterable_dataset()
-    for wrong in (stream, b"text", 7, [b"text"], ["a", None], np.zeros(3), object()):
+def test_bytes_and_numbers_are_no_texts():
+    for wrong in (b"text", 7, [b"text"], np.zeros(3), object()):
         for take in (read, as_documents):
             with pytest.raises(TextlabError): take(wrong)
 

@@ -156,6 +156,13 @@ def test_texts_are_read_alike_alone_and_together(codes):
     for i, text in enumerate(some): assert abs(together[i] - KmerCodes(codes).encode([text])).max() == 0
     assert KmerCodes(codes).encode(['a']).sum() == 2                                       # shorter than a k-mer
 
+def test_lower_case_makes_capitals_equal(codes):
+    text = texts(1, seed=32)[0]
+    for made in (KmerCodes(codes, lower=True), PooledCodes(codes, lower=True)):
+        assert abs(made.encode([text]) - made.encode([text.title()])).max() == 0
+        assert type(made).from_state(made.to_state()).lower
+    assert abs(KmerCodes(codes).encode([text]) - KmerCodes(codes).encode([text.title()])).max() > 0
+
 @pytest.mark.parametrize('name', ['1', '1b', '2'])
 def test_every_phase_gives_a_student(folder, name):
     made = CodeFilter(KmerCodes(load_aligned(folder/f'{name}.pt')), TEACHER).index(corpus())

@@ -1,4 +1,4 @@
-"Words as people write them: every script, one normalisation, rules of their own, and what was saved by an older version"
+"Words as people write them: every script, one normalisation, rules of their own, what an older version saved"
 import json, shutil, unicodedata
 
 import numpy as np
@@ -20,8 +20,10 @@ from textlab.vocab import CLUSTERS, Vocabulary, fold_accents, normalize, terms, 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node on the PATH")
 WORDS = { # a sentence and its words, one a script with marks of its own
     "Hindi": "हिन्दी विश्वविद्यालय किसानों समस्या", "Bengali": "বাংলা ভাষা বিদ্যালয়", "Tamil": "தமிழ் மொழி பள்ளி",
-    "Telugu": "తెలుగు విద్యార్థి", "Kannada": "ಕನ್ನಡ ಶಾಲೆಯಲ್ಲಿ", "Malayalam": "മലയാളം വിദ്യാലയം", "Gujarati": "ગુજરાતી શાળામાં",
-    "Punjabi": "ਪੰਜਾਬੀ ਸਕੂਲਾਂ", "Sinhala": "සිංහල පාසල", "Arabic": "كِتَابٌ مَدْرَسَةٌ", "Hebrew": "שָׁלוֹם יְרוּשָׁלַיִם",
+    "Telugu": "తెలుగు విద్యార్థి", "Kannada": "ಕನ್ನಡ ಶಾಲೆಯಲ್ಲಿ", "Malayalam": "മലയാളം വിദ്യാലയം",
+            "Gujarati": "ગુજરાતી શાળામાં",
+    "Punjabi": "ਪੰਜਾਬੀ ਸਕੂਲਾਂ", "Sinhala": "සිංහල පාසල", "Arabic": "كِتَابٌ مَدْرَسَةٌ",
+            "Hebrew": "שָׁלוֹם יְרוּשָׁלַיִם",
     "Vietnamese": "trường tiếng", "decomposed": "e\u0301cole nai\u0308ve"}
 
 
@@ -36,7 +38,8 @@ def test_a_word_keeps_its_marks(language):
 @pytest.mark.parametrize("asked, passages", [
     ("दान", ["दिन भर काम", "दान देना"]), ("ปู", ["ปีใหม่", "ปูทะเล"]), ("かき", ["がき", "かき"]), ("茶", ["我们喝水", "我们喝绿茶"]),
     ("学习", ["学生习惯", "机器学习"]), ("C++", ["C is old", "C++ is large", "C# is sharp"]), ("c#", ["C and C++", "C# here"]),
-    ("python3.11", ["python3.12 and python3.1", "with python3.11"]), ("й", ["и", "й"]), ("Google+", ["Google", "Google+ is gone"]),
+    ("python3.11", ["python3.12 and python3.1", "with python3.11"]), ("й", ["и", "й"]), ("Google+", ["Google",
+            "Google+ is gone"]),
 ])
 def test_the_right_passage_comes_first(asked, passages):
     scores = BM25().fit(passages).scores([asked])[0]
@@ -45,9 +48,12 @@ def test_the_right_passage_comes_first(asked, passages):
 
 
 @pytest.mark.parametrize("asked, written", [
-    ("istanbul", "İstanbul"), ("İSTANBUL", "istanbul"), ("information", "infor\u00admation"), ("cafe", "café"), ("café", "cafe"),
-    ("كتاب", "كِتَابٌ"), ("שלום", "שָׁלוֹם"), ("STRASSE", "straße"), ("lodz", "Łódź"), ("σοφος", "ΣΟΦΌΣ"), ("елка", "Ёлка"),
-    ("fine", "ﬁne"), ("ab", "a\u200db"), ("ab", "a\u2060b"), ("अकेला", "अके\u200cला"), ("tieng viet", "Tiếng Việt"), ("احمد", "أحمد"),
+    ("istanbul", "İstanbul"), ("İSTANBUL", "istanbul"), ("information", "infor\u00admation"), ("cafe", "café"),
+            ("café", "cafe"),
+    ("كتاب", "كِتَابٌ"), ("שלום", "שָׁלוֹם"), ("STRASSE", "straße"), ("lodz", "Łódź"), ("σοφος", "ΣΟΦΌΣ"), ("елка",
+            "Ёлка"),
+    ("fine", "ﬁne"), ("ab", "a\u200db"), ("ab", "a\u2060b"), ("अकेला", "अके\u200cला"), ("tieng viet", "Tiếng Việt"),
+            ("احمد", "أحمد"),
 ])
 def test_one_spelling_finds_the_other(asked, written):
     assert terms(asked) == terms(written)
@@ -73,7 +79,8 @@ def test_normalisation_settles_and_knows_no_case(text):
 def test_every_letter_is_one_word_with_its_mark():
     "No script's mark cuts a word"
     for c in map(chr, range(0x300, 0x1f000)):
-        if unicodedata.category(c) in ("Mn", "Mc") and normalize(c) == c: assert len(terms(f"ab{c}cd", fold=False)) == 1, hex(ord(c))
+        if unicodedata.category(c) in ("Mn", "Mc") and normalize(c) == c: assert len(terms(f"ab{c}cd",
+                fold=False)) == 1, hex(ord(c))
 
 
 @needs_node
@@ -82,7 +89,8 @@ def test_every_letter_is_one_word_with_its_mark():
 def test_the_page_cuts_and_marks_alike(texts):
     texts += [*WORDS.values(), "C++17 c# python3.11 喝绿茶 ปูดำ", "كِتَابٌ", "infor\u00admation café 我们学习"]
     assert in_node(TERMS_JS, "given.map(terms)", texts) == [terms(t) for t in texts]
-    assert in_node(f"{TERMS_JS}\nfolding = false;", "given.map(terms)", texts) == [terms(t, fold=False) for t in texts]
+    assert in_node(f"{TERMS_JS}\nfolding = false;", "given.map(terms)", texts) == [terms(t,
+            fold=False) for t in texts]
     asked = [[t, q, 20] for t, q in zip(texts, texts[1:] + ["我学习"]) if max(map(ord, t + "a")) < 0x10000]
     assert in_node(TERMS_JS + SNIPPET_JS, "given.map(g => snippet(...g))", asked) == [snippet(*g) for g in asked]
 
@@ -127,8 +135,10 @@ def test_two_capitals_are_a_word():
 
 RULES = [
     (dict(min_length=2), "ox to sea", {"ox", "sea"}), (dict(stop_words=["sea"]), "the sea wind", {"the", "wind"}),
-    (dict(stop_words="sea,wind"), "the sea wind", {"the"}), (dict(ngram_range=(1, 2)), "red wine", {"red", "wine", "red wine"}),
-    (dict(ngram_range="2,2"), "red wine", {"red wine"}), (dict(token_pattern=r"[a-z]+[+#]*"), "C++ or C#", {"c++", "c#"}),
+    (dict(stop_words="sea,wind"), "the sea wind", {"the"}), (dict(ngram_range=(1, 2)), "red wine", {"red", "wine",
+            "red wine"}),
+    (dict(ngram_range="2,2"), "red wine", {"red wine"}), (dict(token_pattern=r"[a-z]+[+#]*"), "C++ or C#", {"c++",
+            "c#"}),
     (dict(tokenizer=str.split), "C++ , C#", {"c++", "c#"}), (dict(stem="english"), "topics topic", {"topic"}),
     (dict(stop_words="none"), "the sea", {"the", "sea"}), (dict(stop_words=None), "the sea", {"the", "sea"})]
 
@@ -150,7 +160,8 @@ def table(texts):
 
 @pytest.mark.parametrize("rules, said", [
     (dict(token_pattern="("), "is no regular expression"), (dict(tokenizer="jieba"), "is not one of icu"),
-    (dict(stem="klingon"), "is not one of"), (dict(ngram_range="2,1"), "least is above the most"), (dict(ngram_range=9), "at most 5"),
+    (dict(stem="klingon"), "is not one of"), (dict(ngram_range="2,1"), "least is above the most"),
+            (dict(ngram_range=9), "at most 5"),
     (dict(stop_words="deutsch"), "is not one of english, none"), (dict(min_length=0), "at least 1"),
     (dict(stop_words="missing.txt"), "cannot be read")])
 def test_a_rule_that_cannot_be_is_refused_at_once(rules, said):
@@ -158,7 +169,8 @@ def test_a_rule_that_cannot_be_is_refused_at_once(rules, said):
         with pytest.raises(ConfigError, match=said): kind(**rules)
 
 
-@pytest.mark.parametrize("value, bounds", [((1, 2), (1, 2)), ([2, 3], (2, 3)), ("1-3", (1, 3)), (2, (1, 2)), (np.int64(2), (1, 2))])
+@pytest.mark.parametrize("value, bounds", [((1, 2), (1, 2)), ([2, 3], (2, 3)), ("1-3", (1, 3)), (2, (1, 2)),
+        (np.int64(2), (1, 2))])
 def test_ngram_ranges(value, bounds): assert ngram_bounds(value) == bounds
 
 
@@ -166,7 +178,8 @@ def test_a_tokenizer_function_is_asked_for_again(tmp_path):
     texts = ["red wine , white wine", "white bread , red wine", "red bread"]
     space = TopicSpace(2, min_df=1, embedding_dim=4, epochs=1, tokenizer=str.split).fit(texts)
     again = TopicSpace.load(space.save(tmp_path / "space"))
-    with pytest.raises(ConfigError, match=r"tokenizer function 'str.split'.*set_params\(tokenizer=…\)"): again.transform(texts)
+    said = r"tokenizer function 'str.split'.*set_params\(tokenizer=…\)"
+    with pytest.raises(ConfigError, match=said): again.transform(texts)
     assert (again.set_params(tokenizer=str.split).transform(texts) == space.transform(texts)).all()
     with pytest.raises(CorpusError, match="must give a list of words"): TopicSpace(2, tokenizer=str.upper).fit(texts)
 
@@ -205,7 +218,7 @@ def test_an_older_encoder_is_loaded_and_a_page_refuses_it(tmp_path):
     state = encoder.to_state()
     for name in ("rule", "fold_accents"): state.config.pop(name)
     old = DocumentEncoder.load(write_artifact(tmp_path / "encoder", state, DocumentEncoder.artifact_class))
-    assert old.terms_.rule == 1 and old.encode(["thé"]).any() == False  # its words were folded, which rule 1 does not do
+    assert old.terms_.rule == 1 and not old.encode(["thé"]).any()  # its words were folded, which rule 1 does not do
     assert old.as_embedder().fingerprint != encoder.as_embedder().fingerprint
     with pytest.raises(ConfigError, match="trained by an older version.*train it again"):
         search_page(old, [dict(id="a", text="un café")])

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['OBEYED', 'WHY', 'POSIX', 'TextlabError', 'CorpusError', 'EmbeddingError', 'ArtifactError', 'ConfigError',
            'TrainingError', 'MissingExtraError', 'check_choice', 'check_number', 'check_texts', 'check_embeddings',
-           'check_finite', 'require', 'check_torchvision', 'seed_everything', 'threads', 'default_device', 'printable',
-           'safe_cell', 'plain_cell', 'log', 'progress', 'disk_error', 'to_disk', 'exchange', 'replace_path', 'hold',
-           'remove_left_overs', 'temporary_home', 'atomic_path', 'atomic_write_text', 'leads', 'only_writer',
-           'from_json', 'to_json', 'sha256_file', 'seal', 'unseal', 'read_sealed', 'fingerprint']
+           'check_finite', 'require', 'check_torchvision', 'seed_everything', 'threads', 'has_device',
+           'check_processes', 'default_device', 'printable', 'safe_cell', 'plain_cell', 'log', 'progress', 'disk_error',
+           'to_disk', 'exchange', 'replace_path', 'hold', 'remove_left_overs', 'temporary_home', 'atomic_path',
+           'atomic_write_text', 'leads', 'only_writer', 'from_json', 'to_json', 'sha256_file', 'seal', 'unseal',
+           'read_sealed', 'fingerprint']
 
 # %% ../nbs/00_core.ipynb #fdbfaa62
 import contextlib, ctypes, difflib, errno, hashlib, importlib.util, json, os, random, re, shutil, sys, tempfile
@@ -158,13 +159,30 @@ def threads(
         finally: torch.set_num_threads(before)
 
 # %% ../nbs/00_core.ipynb #fcef6156
+def has_device(
+    device: Any, # a `torch.device`
+) -> bool:
+    "Can torch compute there?"
+    import torch
+    if device.type == 'cuda': return (device.index or 0) < torch.cuda.device_count()
+    return device.type == 'cpu' or device.type == 'mps' and torch.backends.mps.is_available()
+
+def check_processes() -> None:
+    "Raise a `ConfigError` where the environment numbers processes by what is no number, as `torchrun` never does"
+    for name in ('WORLD_SIZE', 'RANK', 'LOCAL_RANK'):
+        if not (value := os.environ.get(name, '0')).isdigit():
+            raise ConfigError(f"{name}={value!r:.40} in the environment is no number of processes; unset it")
+
 def default_device() -> Any: # a `torch.device`: CUDA, else Apple's MPS, else the CPU
     "The fastest device this machine has; `TEXTLAB_DEVICE` overrides"
     import torch
     if name := os.environ.get('TEXTLAB_DEVICE'):
-        try: return torch.device(name)
+        try: device = torch.device(name)
         except RuntimeError:
             raise ConfigError(f"TEXTLAB_DEVICE={name!r} is not a torch device; try cpu, cuda or mps") from None
+        if not has_device(device):
+            raise ConfigError(f"TEXTLAB_DEVICE={name!r}: this torch finds no such device here; unset it, or set it to cpu")
+        return device
     if torch.cuda.is_available(): return torch.device('cuda')
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
@@ -322,8 +340,7 @@ def atomic_path(
         finally:
             shutil.rmtree(home, ignore_errors=True)
             if lock is not None: os.close(lock)
-            with contextlib.suppress(OSError): # the name is on the disk, or no folder is left that was made for it
-                if done: to_disk(path.parent)
+            with contextlib.suppress(OSError): # no folder is left that was made for it alone
                 for p in () if done else missing: p.rmdir()
 
 def atomic_write_text(path: str | Path, text: str) -> Path:

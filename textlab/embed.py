@@ -8,13 +8,13 @@ __all__ = ['MODEL_SIZES', 'QWEN_PROMPT', 'QWEN_TOKENS', 'DATA_ONLY', 'LOAD_ERROR
            'mean_pool', 'last_token_pool', 'ModelSize', 'quiet_transformers', 'TransformerEncoder', 'Embedder',
            'snapshot', 'local_model', 'find_model', 'minilm_folder', 'folder_weights', 'transformer_embedder',
            'load_minilm', 'load_qwen', 'named_code', 'check_modules', 'load_sentence_transformer', 'register_embedder',
-           'load_own', 'named_folder', 'check_named', 'load_embedder', 'load_foreign', 'model_type', 'Wrapped',
-           'as_embedder', 'text_of', 'texts_of', 'write_matrix', 'right_blocks', 'is_matrix', 'Shards', 'open_shards',
-           'rescue', 'encode_shards', 'join_shards', 'this_rank', 'wait_for_shards', 'embed', 'save_embeddings',
-           'load_embeddings']
+           'load_own', 'named_folder', 'check_named', 'load_embedder', 'open_embedder', 'load_foreign', 'model_type',
+           'Wrapped', 'Transformed', 'as_embedder', 'text_of', 'texts_of', 'write_matrix', 'right_blocks', 'is_matrix',
+           'Shards', 'open_shards', 'rescue', 'encode_shards', 'join_shards', 'this_rank', 'wait_for_shards', 'embed',
+           'save_embeddings', 'load_embeddings']
 
 # %% ../nbs/04_embed.ipynb #96702567
-import contextlib, functools, hashlib, importlib.util, os, re, shutil, textwrap, time
+import contextlib, copyreg, functools, hashlib, importlib.util, os, re, shutil, textwrap, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from fastcore.basics import patch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from safetensors import SafetensorError
+from sklearn.exceptions import NotFittedError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 from .artifacts import HUB_ERRORS, load_artifact, own_files, read_array
@@ -175,6 +176,14 @@ class Embedder:
     def __sklearn_clone__(self) -> 'Embedder':
         "Itself: copies of an estimator share their embedder, and its weights"
         return self
+
+    def __reduce__(self) -> tuple:
+        "How it is pickled: by its name where it was loaded by one, or a `ConfigError` where only its maker knows it"
+        if origin := getattr(self, 'origin', None): return functools.partial(load_embedder, **origin[1]), origin[:1]
+        if '<l' not in getattr(self._build, '__qualname__', ''):                       # <locals>, <lambda>
+            return copyreg.__newobj__, (type(self),), {k: v for k, v in self.__dict__.items() if k != 'network'}
+        raise ConfigError(f"the embedder {self.name!r} cannot be pickled, for it was made by a function of its own; "
+                          "name an embedder (such as 'minilm'), or save the model by its own save()")
 
 # %% ../nbs/04_embed.ipynb #8fb3152e
 @patch
@@ -416,7 +425,19 @@ def load_embedder(
 ) -> Embedder:
     "Load the embedder of that name, or raise an `EmbeddingError` that says how to get it"
     if not isinstance(name, (str, Path)): return as_embedder(name, device=device, batch_size=batch_size)
-    name, device = str(name), default_device() if device is None else torch.device(device)
+    made = open_embedder(str(name), default_device() if device is None else torch.device(device), batch_size, max_tokens, dtype)
+    options = dict(device=None if device is None else str(device), batch_size=batch_size, max_tokens=max_tokens, dtype=dtype)
+    made.origin = str(name), options                    # for a pickle, which must not hold the weights
+    return made
+
+def open_embedder(
+    name: str, # as in `load_embedder`
+    device: torch.device, # where it runs
+    batch_size: int | None, # texts in a batch
+    max_tokens: int | None, # longer texts are cut
+    dtype: str | None, # 'float32' or 'bfloat16'
+) -> Embedder:
+    "The embedder that a name stands for"
     if batch_size is not None: check_number(batch_size, 'batch_size', low=1, integer=True)
     if max_tokens is not None: check_number(max_tokens, 'max_tokens', low=8, integer=True)
     prefix, _, rest = name.partition(':')
@@ -460,8 +481,12 @@ class Wrapped(Embedder):
         card = getattr(model, 'model_card_data', None)                     # of sentence-transformers
         name = getattr(model, 'name', None) or getattr(card, 'base_model', None) or type(model).__name__
         weights = getattr(model, 'fingerprint', None) or fingerprint(probe.round(3) + 0.)
-        super().__init__(str(name), probe.shape[1], lambda: self.vectors, weights=weights, batch_size=batch_size or 32)
+        super().__init__(str(name), probe.shape[1], self.itself, weights=weights, batch_size=batch_size or 32)
         self.model = model
+
+    def itself(self) -> Callable[[list[str]], torch.Tensor]:
+        "There is nothing to load"
+        return self.vectors
 
     def vectors(self, texts: list[str]) -> torch.Tensor: # [B, E]
         "Vectors of one batch, as the model gives them"
@@ -478,6 +503,21 @@ class Wrapped(Embedder):
         X = check_embeddings(self.model.encode_queries(check_texts(texts)), dim=self.dim)
         return F.normalize(torch.from_numpy(X), dim=1).numpy()
 
+class Transformed:
+    "A fitted transformer or Pipeline of scikit-learn, texts to numbers, as an object with `encode`"
+    def __init__(
+        self,
+        model: Any, # `transform(texts)` gives a row of numbers for each text
+    ): self.model, self.name = model, type(model).__name__
+
+    def encode(self, texts: list[str]) -> np.ndarray: # [N, E]
+        "Rows of `transform`, or an `EmbeddingError` where it is not fitted to texts"
+        try: X = self.model.transform(texts)
+        except (NotFittedError, AttributeError, TypeError, ValueError) as e:
+            why = ' '.join(str(e).split())
+            raise EmbeddingError(f"embedder {self.name}: transform(texts) failed ({why:.120}); fit it on texts first") from e
+        return X.toarray() if hasattr(X, 'toarray') else np.asarray(X)
+
 def as_embedder(
     embedder: Any, # a name, a folder, an `Embedder`, a textlab model with `as_embedder`, or any object with `encode`
     *,
@@ -489,8 +529,10 @@ def as_embedder(
     if isinstance(embedder, (str, Path)): return load_embedder(embedder, device=device, batch_size=batch_size)
     if hasattr(embedder, 'as_embedder'): return embedder.as_embedder(device=device, batch_size=batch_size)
     if callable(getattr(embedder, 'encode', None)): return Wrapped(embedder, batch_size)
+    if callable(getattr(embedder, 'transform', None)) and not isinstance(embedder, type):
+        return Wrapped(Transformed(embedder), batch_size)
     raise ConfigError(f"embedder={embedder!r:.60}: give a name such as 'minilm', a folder, an Embedder, "
-                      'a textlab model that embeds texts, or an object with encode(texts)')
+                      'a textlab model that embeds texts, an object with encode(texts), or a fitted transformer')
 
 # %% ../nbs/04_embed.ipynb #550781f5
 def text_of(

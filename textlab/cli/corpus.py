@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['corpus', 'SIZES', 'NEXT_SHARD', 'VectorFile', 'describe', 'corpus_info', 'embed_corpus', 'find_vectors',
-           'read_vectors']
+           'read_vectors', 'read_all_vectors']
 
 # %% ../../nbs/61_cli.corpus.ipynb #c94c24b8
 import time
@@ -82,3 +82,17 @@ def read_vectors(
 ) -> Any: # None, or [N, E] float32
     "The vectors of a corpus, or None where none were named"
     return None if path is None else room('embed').load_embeddings(find_vectors(path), n=len(corpus))
+
+def read_all_vectors(
+    path: Path | None, # what --embeddings named
+    corpus: Any, # N documents, empty ones among them
+) -> Any: # None, or [N, E] float32; zeros for an empty document that has none
+    "The vectors of a corpus whose empty documents were kept, from a file that may have been made without these"
+    if path is None: return None
+    full = [i for i, text in enumerate(corpus['text']) if text and not text.isspace()]
+    X = room('embed').load_embeddings(find_vectors(path))
+    if len(X) != len(full) or len(full) == len(corpus): return read_vectors(path, corpus)
+    import numpy as np
+    found = np.zeros((len(corpus), X.shape[1]), np.float32)
+    found[full] = X
+    return found

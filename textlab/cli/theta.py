@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['theta', 'TopicModelOptions', 'topic_rows', 'topic_table', 'load_model', 'fitted', 'theta_fit', 'one_topic',
-           'theta_topics', 'write_shares', 'theta_transform', 'check_labels', 'theta_evaluate']
+           'theta_topics', 'write_shares', 'theta_transform', 'theta_evaluate']
 
 # %% ../../nbs/62_cli.theta.ipynb #7cfb3f19
 from pathlib import Path
 from typing import Annotated, Any
-from ..core import ConfigError, CorpusError, atomic_path, check_choice, check_number, safe_cell
+from ..core import ConfigError, atomic_path, check_choice, check_number, safe_cell
 from .core import (
     GO_ON, Answer, Call, CorpusOptions, Options, Target, TargetOptions, app, check_file, command, group, room, table)
-from .corpus import VectorFile, read_vectors
+from .corpus import VectorFile, read_all_vectors, read_vectors
 
 # %% ../../nbs/62_cli.theta.ipynb #a38d99f3
 theta = group(app, 'theta', 'THETA: topics of a corpus from sentence embeddings', panel='Systems')
@@ -128,13 +128,14 @@ def write_shares(
     theta: Any, # array [N, K]
     ids: list[str], # N ids of documents
     names: list[str], # K names of topics
+    empty: list[bool], # N: has the document no text?
 ) -> None:
     "Write topic shares, whole or not at all"
     if path.suffix == '.npy': room('embed').save_embeddings(path, theta)
     else:
         import pandas as pd
         best = theta.argmax(1)
-        first = pd.DataFrame(dict(id=ids, topic=best, name=[names[k] for k in best]))
+        first = pd.DataFrame(dict(id=ids, topic=best, name=[names[k] for k in best]) | (dict(empty=empty) if any(empty) else {}))
         shares = pd.DataFrame(theta, columns=[f'topic_{k}' for k in range(theta.shape[1])])
         with atomic_path(path) as tmp: pd.concat([first.map(safe_cell), shares], axis=1).to_csv(tmp, index=False)
 
@@ -152,32 +153,19 @@ def theta_transform(
 ) -> Answer:
     "Topic shares of new documents"
     check_file(out, '.npy', '.csv')
-    fitted_model, corpus = load_model(model), read()
-    theta = fitted_model.transform(corpus, embeddings=read_vectors(embeddings, corpus)) # [N, K]
+    fitted_model, corpus = load_model(model), read(keep_empty=True)
+    theta = fitted_model.transform(corpus, embeddings=read_all_vectors(embeddings, corpus)) # [N, K]
     rows = sorted(topic_rows(fitted_model), key=lambda r: r['topic'])
-    write_shares(out, theta, corpus['id'][:], [' '.join(r['words'][:3]) for r in rows])
+    empty = [not t or t.isspace() for t in corpus['text'][:]]
+    write_shares(out, theta, corpus['id'][:], [' '.join(r['words'][:3]) for r in rows], empty)
     best = theta.argmax(1)
     counts = [dict(topic=k, documents=int((best == k).sum()), share=float(theta[:, k].mean()), words=r['words'])
               for k, r in enumerate(rows)]
     counts.sort(key=lambda r: -r['documents'])
     n, k = theta.shape
-    return Answer(dict(out=str(out), documents=n, num_topics=k, topics=counts),
-                  f'{topic_table(counts)}\n\n{n:,} documents × {k} topics in {out}')
-
-# %% ../../nbs/62_cli.theta.ipynb #b9b63d4e
-def check_labels(
-    model: Any, # a `TopicModel`, fitted
-    corpus: Any, # to be measured on
-) -> None:
-    "Raise a `CorpusError` for a label that the model's corpus did not have"
-    if 'label' not in model.documents_ or 'label' not in corpus.column_names: return
-    no_label, labels = {'', '-1'}, corpus['label'][:]
-    known = set(model.documents_['label']) - no_label
-    new = sorted(set(labels) - known - no_label)
-    if not known or not new: return
-    others = f"; {len(new) - 1} more labels are new" if len(new) > 1 else ''
-    raise CorpusError(f"the label {new[0]!r} ({labels.count(new[0]):,} documents) was not in the corpus that the model "
-                      f"was fitted on; drop those documents or empty their label{others}")
+    note = f"; {sum(empty):,} are empty and got the mean of the corpus" if any(empty) else ''
+    return Answer(dict(out=str(out), documents=n, empty=sum(empty), num_topics=k, topics=counts),
+                  f'{topic_table(counts)}\n\n{n:,} documents × {k} topics in {out}{note}')
 
 # %% ../../nbs/62_cli.theta.ipynb #23f608c8
 @command(theta, 'evaluate', examples='''
@@ -192,7 +180,6 @@ def theta_evaluate(
 ) -> Answer:
     "Measure a model on documents: coherence, diversity, and agreement with labels where there are any"
     fitted_model, corpus = load_model(model), read()
-    check_labels(fitted_model, corpus)
     row = fitted_model.evaluate(corpus, embeddings=read_vectors(embeddings, corpus))
     meaning = room('metrics').MEANING
     shown = [(k, v, meaning[k].says if k in meaning else '') for k, v in row.items() if isinstance(v, (int, float))]

@@ -13,7 +13,7 @@ from ..core import ConfigError, check_number
 from .core import (
     GO_ON, Answer, Call, CorpusOptions, LabelledOptions, Options, Target, TargetOptions, app, check_file, command,
     group, read_labelled, room, table, write_rows)
-from .corpus import VectorFile, read_vectors
+from .corpus import VectorFile, read_all_vectors
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #a09b004b
 topicgcn = group(app, 'topicgcn', 'TopicGCN: classify documents on a graph of documents and topics', panel='Systems')
@@ -36,7 +36,7 @@ def vectors_for(
     if path is not None and 'embedding' not in model.doc_features:
         raise ConfigError(f"--embeddings: a model with doc_features={model.doc_features!r} reads no embeddings; "
                           "leave them out, or fit with --doc_features tfidf+embedding")
-    return read_vectors(path, corpus)
+    return read_all_vectors(path, corpus)
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #da27023d
 @command(topicgcn, 'fit', resume=GO_ON, examples='''
@@ -110,7 +110,7 @@ def topicgcn_predict(
 ) -> Answer:
     "Classify documents"
     check_file(out, '.jsonl', '.csv')
-    classifier, corpus = load_classifier(model), read()
+    classifier, corpus = load_classifier(model), read(keep_empty=True)
     p, known = classifier.decide(corpus, vectors_for(classifier, embeddings, corpus)) # [N, C], [N]
     classes = classifier.classes_.tolist()
     write_rows(out, [dict(id=i, label=classes[row.argmax()], probability=float(row.max()), known=bool(k))

@@ -296,7 +296,7 @@ class DocumentEncoder(Estimator):
         vocab_size=Whole(1), dim=Whole(1), fixed_dim=Whole(0), fixed_weight=Real(0, 10), blocks=Whole(1),
         prefix=Whole(0), prefix_weight=Real(0, 10), budget=Whole(1), saturation=Real(0, 10), idf_power=Real(0, 10),
         min_words=Whole(1), max_words=Whole(1), rarity=Real(0, 10), hide=Real(0, 1), word_dropout=Real(0, .9),
-        temperature=Real(1e-3, 10), batch_size=Whole(2), epochs=Whole(0), learning_rate=Real(1e-8, 10), seed=Whole(),
+        temperature=Real(1e-3, 10), batch_size=Whole(2), epochs=Whole(0), learning_rate=Real(1e-8, 10), seed=Whole(0, 2**32 - 1),
         fold_accents=Flag())
     def __init__(
         self,

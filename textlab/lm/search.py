@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEEN', 'LETTER', 'WRITTEN', 'WRITTEN_LETTER', 'CARD_FORMAT', 'CARD', 'MODES', 'HYBRID_WEIGHT', 'CARD_TYPES',
            'asked_terms', 'marks_in_run', 'marks', 'gain', 'best_window', 'snippet', 'SearchIndex', 'card_of',
-           'read_by', 'numbers_of', 'read_card', 'embedder_of', 'check_known']
+           'read_by', 'numbers_of', 'read_card', 'embedder_of']
 
 # %% ../../nbs/35_lm.search.ipynb #7e2fba31
 import re
@@ -280,15 +280,21 @@ def check_queries(
         if not q.strip(): raise ConfigError(f"question {i + 1} is empty; ask for something")
     return queries, mode
 
-def check_known(
+@patch
+def scores_and_known(
+    self: SearchIndex,
     queries: Sequence[str], # Q questions
-    *answers: np.ndarray | None, # [Q, N] scores by words, [Q, E] vectors; None where not asked for
-) -> None:
-    "Raise `ConfigError` for a question of which no answer knows anything: a row of zeros in all of them"
-    known = np.any([a.any(axis=1) for a in answers if a is not None], axis=0)
-    if not known.all():
-        raise ConfigError(f"the question {queries[int(known.argmin())]!r:.60}: "
-                          "no word of it is known to this index; ask in other words")
+    mode: str | None = None, # 'dense', 'bm25', 'hybrid' or None: the best this index has
+) -> tuple[np.ndarray, np.ndarray]: # scores [Q, N] float32 in the order of `ids`, and which passages are found [Q, N] bool
+    "The score of every passage for each question, and whether it is an answer: not by words that it does not hold"
+    queries, mode = self.check_queries(queries, mode)
+    words = None if mode == 'dense' else self.bm25.scores(queries)
+    vectors = None if mode == 'bm25' else self.embedder.encode_queries(queries)
+    if mode == 'bm25': return words, words > 0
+    dense = vectors @ self.store.vectors.T                                  # (Q, E), (E, N) -> (Q, N)
+    known = vectors.any(axis=1) if words is None else vectors.any(axis=1) | words.any(axis=1)
+    S = dense if words is None else zscore(words) + np.float32(self.weight)*zscore(dense)
+    return S, np.broadcast_to(known[:, None], S.shape)
 
 @patch
 def scores(
@@ -296,14 +302,8 @@ def scores(
     queries: Sequence[str], # Q questions
     mode: str | None = None, # 'dense', 'bm25', 'hybrid' or None: the best this index has
 ) -> np.ndarray: # [Q, N] float32, in the order of `ids`
-    "The score of every passage for each question. Raises `ConfigError` where a question has no known word"
-    queries, mode = self.check_queries(queries, mode)
-    words = None if mode == 'dense' else self.bm25.scores(queries)
-    vectors = None if mode == 'bm25' else self.embedder.encode_queries(queries)
-    check_known(queries, words, vectors)
-    if mode == 'bm25': return words
-    dense = vectors @ self.store.vectors.T                                  # (Q, E), (E, N) -> (Q, N)
-    return dense if mode == 'dense' else zscore(words) + np.float32(self.weight)*zscore(dense)
+    "The score of every passage for each question; zeros where a question has no known word"
+    return self.scores_and_known(queries, mode)[0]
 
 # %% ../../nbs/35_lm.search.ipynb #cad2eef9
 @patch
@@ -344,14 +344,16 @@ def search(
     width: int = 160, # letters of a snippet
     kept: float = .05, # of the passages are read, where the index has codes; 1: all of them
 ) -> list: # hits {id, title, score, snippet}, best first; for Q questions a list of Q such lists
-    "The best passages for a question. Raises `ConfigError` where it is empty or has no known word"
+    "The best passages. Raises `ConfigError` where the only question has no known word; one of several gets no answer"
     check_number(k, 'k', low=1, integer=True); check_number(kept, 'kept', low=1e-9, high=1)
     one = isinstance(query, str)
     queries, mode = self.check_queries([query] if one else query, mode)
     filtered, found = self.coder is not None and mode != 'bm25' and kept < 1, []
     for start in progress(range(0, len(queries), 256), 'searching', unit='block'):
         part = queries[start:start + 256]
-        best = self.best_kept(part, k, mode, kept) if filtered else self.best_of_all(part, k, mode)
+        best = list(self.best_kept(part, k, mode, kept) if filtered else self.best_of_all(part, k, mode))
+        if one and not len(best[0][0]):
+            raise ConfigError(f"the question {query!r:.60}: no word of it is known to this index; ask in other words")
         found += [self.hits(q, scores, rows, width) for q, (rows, scores) in zip(part, best)]
     return found[0] if one else found
 
@@ -361,10 +363,12 @@ def best_of_all(
     queries: list[str], # Q questions
     k: int, # answers wanted
     mode: str, # one of this index
-) -> Iterator[tuple[np.ndarray, np.ndarray]]: # per question: k positions and scores, best first
-    "Compare every passage"
-    S = self.scores(queries, mode)                                          # (Q, N)
-    for s, rows in zip(S, rank_rows(S, k)): yield rows, s[rows]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]: # per question: at most k positions and scores, best first
+    "Compare every passage; what scores nothing by words, or for a question of unknown words, is not found"
+    S, known = self.scores_and_known(queries, mode)                         # (Q, N), (Q, N)
+    for s, held, rows in zip(S, known, rank_rows(S, k)):
+        rows = rows[held[rows]]
+        yield rows, s[rows]
 
 # %% ../../nbs/35_lm.search.ipynb #11d53b0f
 @patch
@@ -378,7 +382,7 @@ def best_kept(
     "Compare the passages that codes name, and in a hybrid search those that words name"
     words = self.bm25.scores(queries) if mode == 'hybrid' else None
     Q = self.embedder.encode_queries(queries)
-    check_known(queries, words, Q)
+    known = Q.any(axis=1) if words is None else Q.any(axis=1) | words.any(axis=1)
     share = kept if words is None else kept/2
     found = self.coder.candidates(self.store, read_by(self.coder, queries, Q), kept=share)
     if words is not None:
@@ -388,7 +392,7 @@ def best_kept(
     for i, rows in enumerate(found):
         s = self.store.vectors[rows] @ Q[i]
         if words is not None: s = words[i, rows] + np.float32(self.weight)*(s - mean[i])/deviation[i]
-        order = rank_rows(s[None], k)[0]
+        order = rank_rows(s[None], k)[0] if known[i] else []
         yield rows[order], s[order]
 
 @patch

@@ -92,7 +92,7 @@ class LanguageModel(Estimator):
     artifact_class = 'textlab.lm.transformer.LanguageModel' # also where the class is defined in a notebook
     allowed = dict(arch=OneOf(DEFAULTS), vocab_size=Whole(256, MAX_VOCAB - 1), seq_len=Whole(1), batch_size=Whole(1),
                    epochs=Whole(1), learning_rate=Real(1e-8, 10, none=True), dropout=Real(0, .95, none=True),
-                   seed=Whole(0), dim=Whole(1), num_layers=Whole(1, none=True), num_heads=Whole(1),
+                   seed=Whole(0, 2**32 - 1), dim=Whole(1), num_layers=Whole(1, none=True), num_heads=Whole(1),
                    ff_dim=Whole(1, none=True), valid_share=Real(0, .9))
     fitted_by = 'network_'
     def __init__(

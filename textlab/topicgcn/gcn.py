@@ -215,7 +215,7 @@ class TopicGCN(Estimator):
         vocab_size=Whole(1),
         min_df=Whole(1, none=True), lda_passes=Whole(1, none=True), epochs=Whole(1, none=True),
         batch_size=Whole(1, none=True), learning_rate=Real(1e-6, 1, none=True), patience=Whole(1, none=True),
-        valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0), **WORDS)
+        valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0, 2**32 - 1), **WORDS)
 
     def __init__(
         self,

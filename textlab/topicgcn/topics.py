@@ -38,7 +38,7 @@ class LDA(Estimator):
     artifact_class = 'textlab.topicgcn.topics.LDA' # also where the class is defined in a notebook
     fitted_by = 'components_'
     allowed = dict(num_topics=Whole(1), max_iter=Whole(1), method=OneOf(METHODS), alpha=Real(1e-6, none=True),
-                   eta=Real(1e-6, none=True), seed=Whole(0))
+                   eta=Real(1e-6, none=True), seed=Whole(0, 2**32 - 1))
     def __init__(
         self,
         num_topics: int = 50, # K; the original design's
@@ -313,7 +313,7 @@ class TopicSpace(Estimator):
     artifact_class = 'textlab.topicgcn.topics.TopicSpace'
     fitted_by = 'theta_'
     allowed = dict(num_topics=Whole(1), vocab_size=Whole(1, none=True), min_df=Share(), embedding_dim=Whole(1),
-                   top_words=Whole(1), seed=Whole(0), max_df=Share(), max_iter=Whole(1),
+                   top_words=Whole(1), seed=Whole(0, 2**32 - 1), max_df=Share(), max_iter=Whole(1),
                    method=OneOf(METHODS), alpha=Real(1e-6, none=True), eta=Real(1e-6, none=True), window=Whole(1),
                    epochs=Whole(1, none=True), center=Flag(), **WORDS)
     def __init__(
