@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['WORD', 'EOS', 'MAX_VOCAB', 'SURROGATE', 'HASH', 'byte_letters', 'merge_pair', 'count_pairs', 'learn_bpe',
-           'has_surrogate', 'BPETokenizer', 'stream_blocks', 'write_header', 'write_stream', 'pack', 'split_documents',
-           'byte_length', 'fertility', 'compression', 'counts_of', 'context_counts', 'ngram_bits']
+           'has_surrogate', 'BPETokenizer', 'interrupted', 'stream_blocks', 'write_header', 'write_stream', 'pack',
+           'split_documents', 'byte_length', 'fertility', 'compression', 'counts_of', 'context_counts', 'ngram_bits']
 
 # %% ../nbs/03a_tokenizer.ipynb #c5b5d006
-import json, re
+import contextlib, json, re, signal, threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 import numpy as np
@@ -109,6 +109,19 @@ class BPETokenizer(Artifact):
     def __len__(self) -> int: return self.vocab_size
     def __repr__(self) -> str: return f'BPETokenizer({self.vocab_size - 1:,} tokens and {EOS})'
 
+# %% ../nbs/03a_tokenizer.ipynb #cc107729
+@contextlib.contextmanager
+def interrupted() -> Iterator[list]: # empty until Ctrl-C
+    "Note Ctrl-C instead of raising it, and raise it at the end; in another thread than the main one nothing is done"
+    pressed = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try: yield pressed
+    finally: signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    if pressed: raise KeyboardInterrupt
+
 # %% ../nbs/03a_tokenizer.ipynb #52b49cb6
 @patch(cls_method=True)
 def train(
@@ -127,7 +140,9 @@ def train(
     if uncased: fast.normalizer = Lowercase()
     fast.pre_tokenizer, fast.decoder = ByteLevel(add_prefix_space=uncased), ByteLevelDecoder()
     trainer = BpeTrainer(vocab_size=vocab_size, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
-    fast.train_from_iterator(progress(texts, 'learning the vocabulary', unit='text'), trainer, length=len(texts))
+    with interrupted() as stop:
+        shown = takewhile(lambda _: not stop, progress(texts, 'learning the vocabulary', unit='text'))
+        fast.train_from_iterator(shown, trainer, length=len(texts))
     if (found := fast.get_vocab_size()) < vocab_size:
         log(f"BPETokenizer: the texts have pairs for {found:,} tokens, not {vocab_size:,}")
     fast.add_special_tokens([AddedToken(EOS, special=True, normalized=False)])

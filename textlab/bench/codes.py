@@ -174,13 +174,15 @@ def cells(
     "A coder with 1,024 cells, or a quarter as many as passages where these are few"
     return kind(min(1024, len(task.passages)//4), **options)
 
-FILTERS.add('cells (spherical IVF)')(lambda task: cells(task, rank=0))
-FILTERS.add('cells, faiss IndexIVFFlat', 'faiss')(lambda task: cells(task, FaissCells, rank=0))
-FILTERS.add('cells with their spread')(lambda task: cells(task))
-FILTERS.add('residual codes, 16 × 64', 'faiss')(lambda task: BookCodes(16, 64, residual=True))
-FILTERS.add('product codes, 24 × 256', 'faiss')(lambda task: BookCodes())
-FILTERS.add('random cells')(lambda task: cells(task, RandomCells, rank=0))
-FILTERS.add('cells, oracle')(lambda task: cells(task, OracleCells, rank=0))
+for name, make in {
+    'cells (spherical IVF)': partial(cells, rank=0),
+    'cells, faiss IndexIVFFlat': partial(cells, kind=FaissCells, rank=0),
+    'cells with their spread': cells,
+    'residual codes, 16 × 64': lambda task: BookCodes(16, 64, residual=True),
+    'product codes, 24 × 256': lambda task: BookCodes(),
+    'random cells': partial(cells, kind=RandomCells, rank=0),
+    'cells, oracle': partial(cells, kind=OracleCells, rank=0),
+}.items(): FILTERS.add(name, *(['faiss'] if 'faiss' in name or 'codes' in name else []))(make)
 
 # %% ../../nbs/75_bench.codes.ipynb #4c633490
 @cache
@@ -197,6 +199,7 @@ def kmer_codes(task: FilterTask, phase: str, lengths: Sequence[int] = (), random
     coder = KmerCodes(student(task.models, phase), lengths)
     return random_codes(coder) if random else coder
 
+FILTERS.add('k-mer codes at random')(partial(kmer_codes, phase='1a', random=True))
 for phase in ('static start', '1a', '1b', '2'):
     shown = phase if phase == 'static start' else f'phase {phase}'
     FILTERS.add(f'one code, {shown}')(partial(one_code, phase=phase))
@@ -204,7 +207,6 @@ for phase in ('static start', '1a', '1b', '2'):
 for phase in ('static start', '2'):
     shown = phase if phase == 'static start' else f'phase {phase}'
     FILTERS.add(f'k-mers of 1, 2 and 4, {shown}')(partial(kmer_codes, phase=phase, lengths=(1, 2, 4)))
-FILTERS.add('k-mer codes at random')(partial(kmer_codes, phase='1a', random=True))
 
 # %% ../../nbs/75_bench.codes.ipynb #f77bc104
 class PooledCells(CellCodes):

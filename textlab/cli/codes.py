@@ -149,7 +149,7 @@ def codes_align(
 
 # %% ../../nbs/66_cli.codes.ipynb #4e2d1cd0
 CoderOptions = Annotated[Call, Options('codes.filter.make_coder', {
-    'Codes': 'kind checkpoint passage_top query_top books entries residual num_codes rank seed'})]
+    'Codes': 'kind checkpoint passage_top query_top lower books entries residual num_codes rank seed'})]
 
 @command(codes, 'index', examples='''
     textlab codes index passages.jsonl --checkpoint kmer_vqvae_phase2_aligned.pt --out filter
@@ -218,7 +218,7 @@ def filter_rivals(
     R, (X, Q) = room('codes.filter'), vectors
     rows = {'spherical IVF': R.judge_filter(R.CellCodes(max(1, min(1024, len(X)//8)), rank=0), X, Q, wanted)}
     if coder.reads == 'texts':
-        sets = [R.hashed_counts(coder.codes.tokenizer, texts, coder.codes.model.base_config['num_codes'])
+        sets = [R.hashed_counts(coder.codes.tokenizer, texts, coder.model.base_config['num_codes'], coder.lower)
                 for texts in (passages, queries)]
         hashed = R.bm25_matrix(sets[0])
         rows['hashed tokens'] = {name: R.recall_kept(sets[1], hashed, w) for name, w in wanted.items()}

@@ -28,7 +28,7 @@ from ..store import Hits, Store, as_hits, passages_of
 from ..tokenizer import BPETokenizer
 from ..train import has_bf16
 from ..vectors import best_rows, ranks, smallest, unit_rows
-from ..vocab import bm25_idf, bm25_weights, count_block
+from ..vocab import bm25_idf, bm25_weights, count_block, normalize
 
 # %% ../../nbs/45_codes.filter.ipynb #1868b624
 def code_scores(
@@ -317,10 +317,16 @@ class StudentCodes(Coder):
     def __init__(
         self,
         codes: Aligned, # from `load_aligned`
+        lower: bool = False, # read passages and questions in lower case?
     ):
         if not isinstance(codes, Aligned):
             raise ConfigError(f"codes: expected what load_aligned returns, got {type(codes).__name__}")
-        self.codes, self.model, self.num_codes = codes, codes.model, codes.model.base_config['num_codes']
+        self.codes, self.model, self.lower = codes, codes.model, lower
+        self.num_codes = codes.model.base_config['num_codes']
+
+    def texts(self, items: Sequence[str]) -> list[str]:
+        "Texts as the student reads them"
+        return [normalize(t) for t in check_texts(items)] if self.lower else check_texts(items)
 
     @torch.no_grad()
     def directions(
@@ -334,11 +340,11 @@ class StudentCodes(Coder):
     def to_state(self) -> State:
         parts, adapters = dict(model=self.model, adapters=self.codes.adapters), self.codes.adapters.adapter_config
         weights = {f'{name}.{k}': v for name, part in parts.items() for k, v in part.state_dict().items()}
-        config = dict(model=self.model.base_config, adapters=adapters, phase=self.codes.phase)
+        config = dict(model=self.model.base_config, adapters=adapters, phase=self.codes.phase, lower=self.lower)
         return State(config, weights, {'tokenizer': self.codes.tokenizer.fast.to_str()})
 
     @classmethod
-    def from_state(cls, state: State) -> 'StudentCodes': return cls(student(state))
+    def from_state(cls, state: State) -> 'StudentCodes': return cls(student(state), state.config['lower'])
 
 def student(
     state: State, # of a saved coder
@@ -357,7 +363,7 @@ class PooledCodes(StudentCodes):
 
     def pooled(self, texts: Sequence[str], side: str) -> torch.Tensor: # [N, d]
         "The direction of each text"
-        return self.directions(torch.from_numpy(pooled_vectors(self.codes, check_texts(texts))), side)
+        return self.directions(torch.from_numpy(pooled_vectors(self.codes, self.texts(texts))), side)
 
     def encode(self, items: Sequence[str]) -> sp.csr_matrix: # [N, K]
         "The code of each passage"
@@ -387,8 +393,9 @@ class KmerCodes(StudentCodes):
         passage_top: int = 2, # nearest codes of each k-mer of a passage
         query_top: int = 4, # nearest codes of each k-mer of a question
         seed: int = 42, # of k-means, for other lengths
+        lower: bool = False, # read passages and questions in lower case?
     ):
-        super().__init__(codes)
+        super().__init__(codes, lower)
         own, K = self.model.encoder.kmer, self.num_codes
         self.lengths = tuple(check_number(k, 'lengths', low=1, integer=True) for k in lengths or [own])
         self.passage_top = check_number(passage_top, 'passage_top', low=1, high=K, integer=True)
@@ -411,8 +418,8 @@ class KmerCodes(StudentCodes):
             parts.append(sp.csr_matrix((np.ones_like(where[0], np.float32), where), shape=(len(texts), self.K)))
         return sp.hstack(parts, format='csr', dtype=np.float32)                            # duplicates are summed
 
-    def encode(self, items: Sequence[str]) -> sp.csr_matrix: return self.count(check_texts(items), 'passage')
-    def weigh(self, items: Sequence[str]) -> sp.csr_matrix: return self.count(check_texts(items), 'query')
+    def encode(self, items: Sequence[str]) -> sp.csr_matrix: return self.count(self.texts(items), 'passage')
+    def weigh(self, items: Sequence[str]) -> sp.csr_matrix: return self.count(self.texts(items), 'query')
     def matrix(self, counts: sp.csr_matrix) -> sp.csr_matrix: return bm25_matrix(counts)
     def routing(self, weights: sp.csr_matrix) -> float: # each k-mer is compared with the K codes of its length
         return float(weights.sum()/weights.shape[0]/self.query_top)*self.K
@@ -424,7 +431,7 @@ def fit(
     items: Sequence[str], # N passages
 ) -> KmerCodes:
     "Find codes for the lengths that the model has none for"
-    texts, rng = check_texts(items), np.random.default_rng(self.seed)
+    texts, rng = self.texts(items), np.random.default_rng(self.seed)
     some = [texts[i] for i in rng.permutation(len(texts))[:4096]]
     for k in set(self.lengths) - set(self.books):
         z = torch.cat([found[torch.from_numpy(rng.permutation(len(found))[:2000])]
@@ -436,7 +443,7 @@ def fit(
 @patch
 def to_state(self: KmerCodes) -> State:
     state = StudentCodes.to_state(self)
-    state.config['kmers'] = {k: getattr(self, k) for k in ('lengths', 'passage_top', 'query_top', 'seed')}
+    state.config['kmers'] = {k: getattr(self, k) for k in ('lengths', 'passage_top', 'query_top', 'seed', 'lower')}
     state.tensors |= {f'{part}.{k}': t for k, both in self.books.items()
                       if k != self.model.encoder.kmer for part, t in zip(('centre', 'book'), both)}
     return state
@@ -477,9 +484,11 @@ def hashed_counts(
     tokenizer: BPETokenizer, # cuts the texts
     texts: Sequence[str], # N texts
     num_codes: int = 1024, # C; 0: every token is a code of its own
+    lower: bool = False, # of texts in lower case?
 ) -> sp.csr_matrix: # [N, C]
     "Tokens as codes: their numbers, scattered by a multiplicative hash (Knuth)"
-    ids = [np.asarray(row, np.uint64) for row in tokenizer.encode_batch(list(texts))]
+    texts = [normalize(t) for t in texts] if lower else list(texts)
+    ids = [np.asarray(row, np.uint64) for row in tokenizer.encode_batch(texts)]
     if not num_codes: return count_block(ids, lambda: tokenizer.vocab_size)
     return count_block([(row*2654435761 % 2**32*num_codes >> 32).tolist() for row in ids], lambda: num_codes)
 
@@ -770,6 +779,7 @@ def make_coder(
     *,
     passage_top: int = 2, # nearest codes of each k-mer of a passage
     query_top: int = 4, # nearest codes of each k-mer of a question
+    lower: bool = False, # does the student read in lower case?
     books: int = 24, # one code of each per passage
     entries: int = 256, # of each book
     residual: bool = False, # books of what is left of the whole vector, in place of parts of it
@@ -784,7 +794,7 @@ def make_coder(
     if checkpoint is None:
         raise ConfigError(f"kind={kind!r} needs the checkpoint of a student; give one, or take kind='books'")
     codes = load_aligned(checkpoint)
-    return PooledCodes(codes) if kind == 'pooled' else KmerCodes(codes, (), passage_top, query_top, seed)
+    return PooledCodes(codes, lower) if kind == 'pooled' else KmerCodes(codes, (), passage_top, query_top, seed, lower)
 
 def gold_positions(
     queries: Sequence[dict], # Q questions with `relevant`: {id: grade}
