@@ -8,7 +8,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from textlab.artifacts import load_artifact
 from textlab.core import ArtifactError, ConfigError, CorpusError, EmbeddingError
-from textlab.maps import Inverter, template_sentences
+from textlab.embed import as_embedder
+from textlab.maps import Corrector, Inverter, cross_fit, template_sentences
 from textlab.maps.vec2text import decode_tokens, load_base, plain_text, token_loss, token_table
 from textlab.tokenizer import BPETokenizer
 
@@ -204,3 +205,75 @@ def test_the_vectors_of_another_embedder_are_refused(inverter, vectors, tmp_path
     assert again.check_embedder(Words()).name == "words"
     with pytest.raises(EmbeddingError, match="not those of words"):
         Inverter(**SMALL).fit(SENTENCES[:40], embeddings=Words(1).encode(SENTENCES[:40]))
+
+
+# --- correction ----------------------------------------------------------------------------------
+
+class Counting(Words):
+    "Words, counting what it is asked for"
+    asked = 0
+    def encode(self, texts, **options):
+        self.asked += len(texts)
+        return super().encode(texts)
+
+
+OPTIONS = dict(embedder=Words(), steps=40, pairs=50, max_length=20, rounds=3, calls=12, start=6)
+
+
+@pytest.fixture(scope="module")
+def corrector(inverter): return Corrector(**OPTIONS).fit(SENTENCES[:120], inverter=inverter)
+
+
+def test_calls_are_counted_and_never_exceeded(corrector, vectors):
+    words = Counting()
+    embedder, words.asked = as_embedder(words), 0
+    found = corrector.variant(tolerance=0.).correct(vectors, embedder)
+    assert all(0 < c.calls <= 12 for c in found)
+    probes = 3                                            # texts that tell whose vectors these are
+    assert words.asked == sum(c.calls for c in found) + probes
+
+
+def test_an_item_stops_by_itself(corrector, vectors):
+    strict, loose = (corrector.variant(tolerance=t).correct(vectors, Words()) for t in (0., 2.))
+    assert all(c.converged and c.iterations == 0 and c.calls <= 6 for c in loose)
+    assert sum(c.calls for c in strict) > sum(c.calls for c in loose)
+    mixed = corrector.variant(tolerance=.1).correct(vectors, Words())
+    assert all(c.converged == (c.distance <= .1) for c in mixed)
+    assert all(abs(c.distance - np.sqrt(max(0., 2 - 2 * c.cosine))) < 1e-3 for c in mixed)
+
+
+def test_more_calls_are_never_worse(corrector, vectors):
+    near = [[c.cosine for c in corrector.variant(calls=n, price=0.).correct(vectors, Words())] for n in (6, 12)]
+    assert (np.array(near[1]) >= np.array(near[0]) - 1e-6).all()
+
+
+def test_a_saved_corrector_writes_the_same(corrector, inverter, vectors, tmp_path):
+    path = corrector.save(tmp_path / "vec2text")
+    assert {p.suffix for p in path.iterdir()} <= {".json", ".npy", ".safetensors"}
+    again = load_artifact(path)
+    assert again.correct(vectors, Words()) == corrector.correct(vectors, Words())
+    with pytest.raises(EmbeddingError, match="makes others"): again.correct(vectors, Words(1))
+    with pytest.raises(EmbeddingError, match="width 20 where 48"): again.correct(vectors[:, :20], Words())
+
+
+def test_a_trained_corrector_is_saved_too(vectors, tmp_path):
+    options = SMALL | dict(epochs=1)
+    model = Corrector(**OPTIONS | dict(trained=True)).fit(SENTENCES[:60], inverter=Inverter(**options))
+    again = Corrector.load(model.save(tmp_path / "m"))
+    assert again.correct(vectors[:8], Words()) == model.correct(vectors[:8], Words())
+    alone = model.variant(kinds="", sources="neighbour", start=1)
+    assert any(c.source == "corrector" for c in alone.correct(vectors, Words()))
+
+
+def test_hypotheses_are_written_by_models_that_have_not_seen_the_text(monkeypatch):
+    seen = []
+    def fit(self, X, *, embeddings, checkpoint_dir=None):
+        self.seen = {tuple(v) for v in embeddings}
+        return self
+    def predict(self, V, **options):
+        seen.append(any(tuple(v) in self.seen for v in V))
+        return ["a"] * len(V)
+    monkeypatch.setattr(Inverter, "fit", fit)
+    monkeypatch.setattr(Inverter, "predict", predict)
+    assert cross_fit(Inverter(**SMALL), SENTENCES[:20], Words().encode(SENTENCES[:20])) == ["a"] * 20
+    assert seen == [False, False]

@@ -3,3 +3,4 @@ from textlab.maps.data import MapData, read_map_data, write_map_data
 from textlab.maps.umap import (MapNetwork, ParametricUMAP, fuzzy_graph, land, landing, lay_out, memberships,
                                neighbour_accuracy)
 from textlab.maps.vec2text import Inverter, PresenceHead, template_sentences
+from textlab.maps.correct import Correction, Corrector, Knowledge, controls, cross_fit, measures, side_by_side, token_f1
