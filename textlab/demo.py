@@ -15,6 +15,7 @@ from .core import MissingExtraError, log
 from .corpus import load_corpus
 from .embed import embed, load_embedder
 from .lm.chapter import search_chapter, search_summary, searched
+from .lm.retrieval import known_items
 from .theta.chapter import compare, theta_chapters
 from .theta.topics import TopicModel
 from .topicgcn.chapter import classification_summary, classify, classify_chapter
@@ -96,7 +97,7 @@ def code_chapters(
 ) -> tuple[list[Chapter], dict | None]: # one chapter and its numbers; none where the packages of the extra are missing
     "Train a small student of MiniLM, and show its codes"
     log('learning codes of four tokens')
-    try: found = coded(corpus, vectors, seed=seed)
+    try: found = coded(corpus, vectors, known_items(corpus), seed=seed)
     except MissingExtraError as e:
         log(f'{e} (the chapter on codes is left out)')
         return [], None

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['codes', 'TeacherOption', 'ReadOptions', 'CutOptions', 'PlaceOptions', 'PretrainOptions', 'AdaptOptions',
-           'AlignOptions', 'CoderOptions', 'AskOptions', 'keep_vectors', 'Checkpoint', 'compared', 'codes_pretrain',
-           'codes_adapt', 'codes_align', 'codes_index', 'codes_search', 'filter_rivals', 'kept_table', 'codes_evaluate']
+           'AlignOptions', 'CoderOptions', 'AskOptions', 'keep_vectors', 'CheckpointPlace', 'compared',
+           'codes_pretrain', 'codes_adapt', 'codes_align', 'codes_index', 'codes_search', 'filter_rivals', 'kept_table',
+           'codes_evaluate']
 
 # %% ../../nbs/66_cli.codes.ipynb #828f4e8d
 import time
@@ -33,7 +34,7 @@ def keep_vectors(
     "Where the teacher's vectors are kept while a run lasts"
     return partial/'vectors' if cut.given['cache_dir'] is None else cut.given['cache_dir']
 
-class Checkpoint:
+class CheckpointPlace:
     "The place of a checkpoint to be; raises a `TextlabError` where none can or should be written"
     def __init__(
         self,
@@ -50,7 +51,7 @@ class Checkpoint:
         "The folder of an interrupted run"
         return partial_folder(self.out, self.resume)
 
-PlaceOptions = Annotated[Call, Options('cli.codes.Checkpoint', {'Output': 'overwrite resume'})]
+PlaceOptions = Annotated[Call, Options('cli.codes.CheckpointPlace', {'Output': 'overwrite resume'})]
 
 def compared(
     metrics: dict[str, Any], # with `before` and `after`

@@ -19,7 +19,6 @@ from .pretrain import CodesData, chosen, hold_out_documents, kmer_vectors, pretr
 from .quantizer import assign, usage
 from ..core import threads
 from ..embed import texts_of
-from ..lm.retrieval import known_items
 from ..tokenizer import BPETokenizer
 from ..web import Chapter, best_of_columns, esc, table
 
@@ -53,16 +52,18 @@ class Coded:
 def coded(
     corpus: Dataset, # N passages
     vectors: np.ndarray, # [N, E] the teacher's
+    known: tuple[Sequence[dict], Sequence[dict]], # passages with `id` and `text`, questions with `text` and `relevant`
     num_codes: int = 256, # K
     seed: int = 42, # of everything
 ) -> Coded:
-    "Train a small student on passages, and ask for each passage by its first sentence"
+    "Train a small student on passages, and ask questions whose answers are known"
     data = passage_windows(corpus, vectors, seed=seed)
     options = dict(num_codes=num_codes, n_layers=1, batch_size=16, warmup=0, refit=400, seed=seed, device='cpu')
     with threads(1):
         codes = pretrain(data, None, **options)
         aligned = Aligned(*vars(codes).values(), QueryPassageAdapters(codes.model.base_config['d_model']))
-        curves, sizes = asked(aligned, corpus)
+        curves = asked(aligned, *known)
+    sizes = [len(part) for part in known]
     return Coded(codes.metrics, meanings(data, codes.model), curves, *sizes, num_codes, codes.metrics['seconds'])
 
 # %% ../../nbs/46_codes.chapter.ipynb #6aa0c825
@@ -92,10 +93,10 @@ def meanings(
 # %% ../../nbs/46_codes.chapter.ipynb #15655c2d
 def asked(
     codes: Aligned, # the student
-    corpus: Dataset, # N passages
-) -> tuple[dict[str, np.ndarray], tuple[int, int]]: # filter → share kept at `FRACTIONS`; passages and questions
+    passages: Sequence[dict], # N passages: id, text
+    queries: Sequence[dict], # Q questions: text, relevant
+) -> dict[str, np.ndarray]: # filter → share kept at `FRACTIONS`
     "How many right passages are among those that a question reads"
-    passages, queries = known_items(corpus)
     texts, row = [p['text'] for p in passages], {p['id']: n for n, p in enumerate(passages)}
     questions = [q['text'] for q in queries]
     gold = np.array([[row[next(iter(q['relevant']))]] for q in queries])
@@ -103,8 +104,7 @@ def asked(
     def counted(num_codes): return [hashed_counts(codes.tokenizer, part, num_codes) for part in (questions, texts)]
     sides = {'k-mer codes': (coder.weigh(questions), coder.encode(texts)),
              f'tokens hashed to {K:,}': counted(K), 'every token': counted(0)}
-    curves = {name: recall_kept(W, bm25_matrix(counts), gold) for name, (W, counts) in sides.items()}
-    return curves, (len(texts), len(questions))
+    return {name: recall_kept(W, bm25_matrix(counts), gold) for name, (W, counts) in sides.items()}
 
 # %% ../../nbs/46_codes.chapter.ipynb #320161f5
 def meaning_table(found: Coded) -> str: # HTML
