@@ -99,8 +99,9 @@ def bundles():
 
 OFFERED = bundles()
 LEFT_OUT = {"theta.topics.TopicModel": "decoder latent prior alpha warm_start align_weight beta_decay word_features "
-                                       "neighbours word_dim valid_share"}
-ESTIMATORS = [of for of in OFFERED if of.endswith(("TopicModel", "TopicGCN", "LanguageModel", "DocumentEncoder"))]
+                                       "neighbours word_dim valid_share",
+            "maps.umap.ParametricUMAP": "encoder_layers decoder_layers embedder"}  # embedder: an option of the commands
+ESTIMATORS = [of for of in OFFERED if of.endswith(("TopicModel", "TopicGCN", "LanguageModel", "DocumentEncoder", "ParametricUMAP"))]
 
 
 @pytest.mark.parametrize("of", OFFERED)
@@ -152,10 +153,10 @@ def test_options_of_a_command_alone_repeat_the_default_of_the_library(command, o
 
 
 def test_lists_of_a_benchmark_are_those_of_the_library():
-    from textlab.bench import classification, retrieval
-    from textlab.cli.bench import bench_classification, bench_retrieval, listed
+    from textlab.bench import classification, maps, retrieval
+    from textlab.cli.bench import bench_classification, bench_maps, bench_retrieval, listed
     for command, option, f in ((bench_classification, "corpora", classification.bench_classification),
-                               (bench_retrieval, "sets", retrieval.bench_retrieval)):
+                               (bench_retrieval, "sets", retrieval.bench_retrieval), (bench_maps, "sets", maps.bench_maps)):
         here, there = (inspect.signature(g).parameters[option].default for g in (command, f))
         assert listed(here) == list(there)
 

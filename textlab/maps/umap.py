@@ -6,11 +6,11 @@
 __all__ = ['BANDWIDTHS', 'SAVED', 'umap_parts', 'self_first', 'find_neighbours', 'memberships', 'fuzzy_graph', 'pull', 'push',
            'start_places', 'lay_out', 'landing', 'neighbour_accuracy', 'agreed_place', 'settle', 'as_products',
            'nearest_points', 'land', 'perceptron', 'MapNetwork', 'MapLoss', 'EdgeLoader', 'kernel_weights',
-           'kernel_average', 'choose_bandwidth', 'Widths', 'ParametricUMAP', 'as_vectors', 'is_matrix',
-           'name_of_embedder', 'given_neighbours', 'last_apart', 'Autoencoder', 'TowardsPlaces', 'keras_perceptron',
-           'copy_weights']
+           'kernel_average', 'without', 'choose_bandwidth', 'Widths', 'ParametricUMAP', 'as_vectors', 'is_matrix',
+           'name_of_embedder', 'given_neighbours', 'map_scale', 'last_apart', 'Autoencoder', 'TowardsPlaces',
+           'keras_perceptron', 'copy_weights', 'errors']
 
-# %% ../../nbs/50_maps.umap.ipynb #127529c3
+# %% ../../nbs/50_maps.umap.ipynb #214dad6e
 import math, warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,20 +22,22 @@ from fastai.data.core import DataLoaders
 from fastcore.basics import patch, store_attr
 from scipy.spatial import cKDTree
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances
 from sklearn.utils import Tags
 from torch import nn
 from torch.nn import functional as F
 from ..artifacts import State
-from ..core import ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings, check_finite
-from ..core import check_number, fingerprint, log, require, seed_everything, threads
+from ..core import ConfigError, CorpusError, EmbeddingError, atomic_path, check_choice, check_embeddings
+from ..core import check_finite, check_number, fingerprint, log, require, seed_everything, threads
 from ..embed import Embedder
 from ..estimator import Embeds, Estimator, OneOf, Option, Real, Whole, as_documents, read
+from ..metrics import continuity, trustworthiness
 from ..plots import pca_map
 from ..train import TensorDataLoader, make_learner, tensor_dataloaders, train
 from ..vectors import ranks, smallest, top_rows, unit_rows
 
-# %% ../../nbs/50_maps.umap.ipynb #93f54912
+# %% ../../nbs/50_maps.umap.ipynb #5d13f45c
 def umap_parts() -> ModuleType: # umap.umap_
     "umap-learn's module of building blocks, without its warnings"
     with warnings.catch_warnings():
@@ -56,7 +58,7 @@ def self_first(
     indices[:, 0], distances[:, 0] = np.arange(len(indices)), 0
     return indices, distances
 
-# %% ../../nbs/50_maps.umap.ipynb #dc5c9e84
+# %% ../../nbs/50_maps.umap.ipynb #9f59ee91
 def find_neighbours(
     X: np.ndarray, # [N, E] float32
     k: int, # neighbours, the point itself counted
@@ -75,7 +77,7 @@ def find_neighbours(
     indices, distances = self_first(*found)
     return indices, distances.astype(np.float32)
 
-# %% ../../nbs/50_maps.umap.ipynb #b1bcabe3
+# %% ../../nbs/50_maps.umap.ipynb #ae2fec80
 def memberships(
     distances: np.ndarray, # [N, m] to the others, nearest first
     total: float, # log₂ k, what they shall sum to
@@ -93,7 +95,7 @@ def memberships(
         sigma = np.where(np.isinf(high), 2*sigma, (low + high)/2)
     return np.exp(-excess/np.maximum(sigma, 1e-3*d.mean(axis=1, keepdims=True) + 1e-12))
 
-# %% ../../nbs/50_maps.umap.ipynb #f3db5e3c
+# %% ../../nbs/50_maps.umap.ipynb #8efe8ad8
 def fuzzy_graph(
     indices: np.ndarray, # [N, k] neighbours, the point itself in front
     distances: np.ndarray, # [N, k] float32
@@ -103,7 +105,7 @@ def fuzzy_graph(
     state = np.random.RandomState(0)                                       # asked for, and not used
     return umap_parts().fuzzy_simplicial_set(indices, indices.shape[1], state, 'euclidean', **known)[0].tocsr()
 
-# %% ../../nbs/50_maps.umap.ipynb #e87f53af
+# %% ../../nbs/50_maps.umap.ipynb #8866142b
 def pull(
     squared: torch.Tensor, # ‖y_i − y_j‖², any shape
     a: float, # of the curve
@@ -117,7 +119,7 @@ def push(squared: torch.Tensor, a: float, b: float) -> torch.Tensor:
     scaled = a*(squared + 1e-3)**b
     return torch.log1p(1/scaled)
 
-# %% ../../nbs/50_maps.umap.ipynb #8ccb8d2c
+# %% ../../nbs/50_maps.umap.ipynb #cafb8f2f
 def start_places(
     X: np.ndarray, # [N, E] float32
     seed: int, # of the noise
@@ -127,7 +129,7 @@ def start_places(
     noise = np.random.default_rng(seed).normal(scale=1e-3, size=flat.shape)
     return (10*flat/max(np.abs(flat).max(), 1e-9) + noise).astype(np.float32)
 
-# %% ../../nbs/50_maps.umap.ipynb #656a420d
+# %% ../../nbs/50_maps.umap.ipynb #7d98d3a0
 def lay_out(
     X: np.ndarray, # [N, E] float32, for the start
     graph: sp.csr_matrix, # [N, N] from `fuzzy_graph`
@@ -146,7 +148,7 @@ def lay_out(
             random_state=np.random.RandomState(seed), **usual)
     return np.ascontiguousarray(places, dtype=np.float32)
 
-# %% ../../nbs/50_maps.umap.ipynb #b2a10d3a
+# %% ../../nbs/50_maps.umap.ipynb #93ea0a2e
 def landing(
     X: np.ndarray, # [N, E] vectors of the points on the map
     places: np.ndarray, # [N, 2] theirs
@@ -170,14 +172,17 @@ def neighbour_accuracy(
     new: np.ndarray, # [M, 2] where new points landed
     truth: Sequence, # [M] their labels
     k: int = 10, # neighbours that vote
+    *,
+    alone: bool = False, # are the new points those of the map? then none votes for itself
 ) -> float: # in [0, 1]
     "Share of new points whose label most of their neighbours on the map have"
     names, numbers = np.unique(np.asarray(labels), return_inverse=True)
-    near = cKDTree(places).query(new, k=np.arange(1, min(k, len(places)) + 1))[1]   # (M, k)
+    first, last = 1 + alone, min(k + alone, len(places))
+    near = cKDTree(places).query(new, k=np.arange(first, last + 1))[1]      # (M, k)
     votes = np.stack([(numbers[near] == c).sum(axis=1) for c in range(len(names))], axis=1)
     return float((names[votes.argmax(axis=1)] == np.asarray(truth)).mean())
 
-# %% ../../nbs/50_maps.umap.ipynb #b70dc266
+# %% ../../nbs/50_maps.umap.ipynb #9212560e
 def agreed_place(
     near: torch.Tensor, # [2, B, m] places of the neighbours of each new point
     weights: torch.Tensor, # [B, m] their memberships
@@ -190,7 +195,7 @@ def agreed_place(
     best = score.argmax(1)[None, :, None].expand(2, -1, 1)
     return near.gather(2, best)[..., 0]
 
-# %% ../../nbs/50_maps.umap.ipynb #04b1e368
+# %% ../../nbs/50_maps.umap.ipynb #ccd13244
 def settle(
     start: torch.Tensor, # [2, B] where the new points begin
     near: torch.Tensor, # [2, B, m] places of their neighbours
@@ -212,7 +217,7 @@ def settle(
         at = at + (1 - step/steps)*(surely*pushed - pulled).clamp(-4, 4)
     return at
 
-# %% ../../nbs/50_maps.umap.ipynb #9f6f5a06
+# %% ../../nbs/50_maps.umap.ipynb #7422f98c
 def as_products(
     X: np.ndarray, # [N, E] float32
     pool: np.ndarray, # [P, E] float32
@@ -239,7 +244,7 @@ def nearest_points(
     else: distances = [np.sqrt(np.square(x.astype(np.float64) - pool[rows]).sum(axis=1)) for x, rows in zip(X, indices)]
     return indices, np.array(distances).reshape(len(X), -1)
 
-# %% ../../nbs/50_maps.umap.ipynb #5ec50ef0
+# %% ../../nbs/50_maps.umap.ipynb #95be7cc7
 def land(
     X: np.ndarray, # [M, E] float32 vectors of new points
     pool: np.ndarray, # [N, E] float32 vectors of the points on the map
@@ -261,7 +266,7 @@ def land(
         landed[rows] = settle(start, near, weights, fixed[:, None, crowd], curve, steps).T.numpy()
     return landed
 
-# %% ../../nbs/50_maps.umap.ipynb #0467a3cc
+# %% ../../nbs/50_maps.umap.ipynb #133d347b
 def perceptron(
     widths: Sequence[int], # of the input, the hidden layers and the output
 ) -> nn.Sequential: # linear layers with ReLU between them
@@ -295,7 +300,7 @@ class MapNetwork(nn.Module):
         self.spread = torch.tensor(max(float(places.std()), 1e-6))
         return self
 
-# %% ../../nbs/50_maps.umap.ipynb #ed025137
+# %% ../../nbs/50_maps.umap.ipynb #75564cc0
 @patch
 def prepare(self: MapNetwork, x: torch.Tensor) -> torch.Tensor: # [B, E], the same shape
     "Vectors as the graph saw them"
@@ -312,7 +317,7 @@ def decode(self: MapNetwork, y: torch.Tensor) -> torch.Tensor: # [B, 2], [B, E]
     "Vectors for places"
     return self.mean + self.variance.sqrt()*self.decoder((y - self.centre)/self.spread)
 
-# %% ../../nbs/50_maps.umap.ipynb #00da3087
+# %% ../../nbs/50_maps.umap.ipynb #088c9305
 @patch
 def forward(
     self: MapNetwork,
@@ -352,7 +357,7 @@ class MapLoss(nn.Module):
         self.parts = dict(graph=graph, layout=layout) | {k: out[k] for k in ('decoded', 'cycle') if k in out}
         return (1 - self.layout_weight)*graph + self.layout_weight*layout + self.reconstruction*back
 
-# %% ../../nbs/50_maps.umap.ipynb #709bfc99
+# %% ../../nbs/50_maps.umap.ipynb #8dc30e1f
 class EdgeLoader(TensorDataLoader):
     "Batches of edges drawn by weight: vectors of both ends, and the place of the first"
     def __init__(
@@ -387,7 +392,7 @@ class EdgeLoader(TensorDataLoader):
             place = torch.from_numpy(self.places[i])
             yield *(torch.from_numpy(np.ascontiguousarray(self.X[rows])) for rows in (i, j)), place, place
 
-# %% ../../nbs/50_maps.umap.ipynb #0f16398e
+# %% ../../nbs/50_maps.umap.ipynb #4a5bf9c7
 BANDWIDTHS = (.25, .35, .5, .7, 1., 1.4, 2., 4.) # h, tried
 
 def kernel_weights(
@@ -409,6 +414,17 @@ def kernel_average(
     rows = np.repeat(np.arange(len(near)), near.shape[1])
     return sp.csr_matrix((weights.ravel().astype(np.float32), (rows, near.ravel())), shape=(len(near), len(X))) @ X
 
+# %% ../../nbs/50_maps.umap.ipynb #6ad3b248
+def without(
+    distances: np.ndarray, # [Q, m + 1] on the map
+    near: np.ndarray, # [Q, m + 1] points
+    own: np.ndarray, # [Q] the point to leave out of each row
+) -> tuple[np.ndarray, np.ndarray]: # [Q, m] both
+    "Neighbours without the point itself"
+    others = near != own[:, None]
+    others[others.all(axis=1), -1] = False                                 # one of many at one place: drop the last
+    return tuple(a[others].reshape(len(own), -1) for a in (distances, near))
+
 def choose_bandwidth(
     X: np.ndarray, # [N, E] float32
     places: np.ndarray, # [N, 2]
@@ -417,16 +433,14 @@ def choose_bandwidth(
     "The bandwidth that decodes left-out points best"
     sample = np.sort(np.random.default_rng(seed).choice(len(X), min(1000, len(X)), replace=False))
     distances, near = cKDTree(places).query(places[sample], k=min(65, len(X)))
-    others = near != sample[:, None]
-    others[others.all(axis=1), -1] = False                                 # one of many at one place: drop any
-    distances, near = (a[others].reshape(len(sample), -1) for a in (distances, near))
+    distances, near = without(distances, near, sample)
     truth, cosines = unit_rows(X[sample]), []
     for h in BANDWIDTHS:
         back = unit_rows(kernel_average(near, kernel_weights(distances, h), X))
         cosines.append(float((back*truth).sum(axis=1).mean()))
     return BANDWIDTHS[int(np.argmax(cosines))]
 
-# %% ../../nbs/50_maps.umap.ipynb #cea80f3b
+# %% ../../nbs/50_maps.umap.ipynb #4c89fc1a
 @dataclass(frozen=True)
 class Widths(Option):
     "Widths of hidden layers"
@@ -439,7 +453,7 @@ class Widths(Option):
 
     def save(self, value: Any) -> list[int]: return list(value)
 
-# %% ../../nbs/50_maps.umap.ipynb #ef0bacb7
+# %% ../../nbs/50_maps.umap.ipynb #59d12c83
 class ParametricUMAP(Estimator):
     "A map of vectors on which new ones land, with a way back (McInnes et al. 2018; Sainburg et al. 2021)"
     artifact_class = 'textlab.maps.umap.ParametricUMAP' # also where the class is defined in a notebook
@@ -457,7 +471,7 @@ class ParametricUMAP(Estimator):
         n_neighbors: int = 15, # k, the point itself counted; UMAP's default
         min_dist: float = .1, # how tightly points may be packed; UMAP's default
         metric: str = 'cosine', # distance of vectors, or 'euclidean'
-        epochs: int | None = None, # passes over the edges; None: about 1,500 steps; two-stage: the specification's 100
+        epochs: int | None = None, # passes over the edges; None: about 600 steps; two-stage: the specification's 100
         batch_size: int | None = None, # edges per step; None: 256; two-stage: the specification's 32 rows
         recipe: str = 'joint', # or 'two-stage': an autoencoder, then its encoder alone towards coordinates
         *,
@@ -480,7 +494,7 @@ class ParametricUMAP(Estimator):
         tags.input_tags.two_d_array = True
         return tags
 
-# %% ../../nbs/50_maps.umap.ipynb #868f15ac
+# %% ../../nbs/50_maps.umap.ipynb #fab46fa1
 def as_vectors(
     X: Any, # [N, E] array, tensor or nested lists
     dim: int | None = None, # E there should be
@@ -499,7 +513,7 @@ def is_matrix(X: Any) -> bool:
     if getattr(X, 'ndim', 0) == 2: return not isinstance(X, pd.DataFrame)
     return isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], (list, tuple, np.ndarray))
 
-# %% ../../nbs/50_maps.umap.ipynb #fa730439
+# %% ../../nbs/50_maps.umap.ipynb #a5922e89
 @patch
 def take(
     self: ParametricUMAP,
@@ -537,7 +551,7 @@ def rows(self: ParametricUMAP, X: np.ndarray) -> np.ndarray: # [N, E] of any flo
     X = np.ascontiguousarray(X, dtype=np.float32)
     return unit_rows(X) if self.metric == 'cosine' else X
 
-# %% ../../nbs/50_maps.umap.ipynb #e008bd8f
+# %% ../../nbs/50_maps.umap.ipynb #6258ddca
 def given_neighbours(
     graph: tuple[np.ndarray, np.ndarray], # [N, K] neighbours and [N, K] distances, the points themselves in it or not
     n: int, # N
@@ -563,7 +577,7 @@ def given_neighbours(
     indices, distances = self_first(wide, far)
     return indices[:, :k], distances[:, :k]
 
-# %% ../../nbs/50_maps.umap.ipynb #e4f4098c
+# %% ../../nbs/50_maps.umap.ipynb #a945fc18
 @patch
 def match_coordinates(
     self: ParametricUMAP,
@@ -588,7 +602,7 @@ def match_coordinates(
         raise CorpusError(f'coordinates: {int(known.sum())} points have any; give at least 3, or none at all')
     return places
 
-# %% ../../nbs/50_maps.umap.ipynb #6b5d9f59
+# %% ../../nbs/50_maps.umap.ipynb #64238384
 @patch
 def fit(
     self: ParametricUMAP,
@@ -623,7 +637,7 @@ def fit(
         self.finish(X, rows, places, k)
     return self
 
-# %% ../../nbs/50_maps.umap.ipynb #daa93d31
+# %% ../../nbs/50_maps.umap.ipynb #a98fff65
 @patch
 def finish(
     self: ParametricUMAP,
@@ -638,7 +652,14 @@ def finish(
     self.bandwidth_ = choose_bandwidth(rows, places)
     self.places_ = places
 
-# %% ../../nbs/50_maps.umap.ipynb #434f02d1
+# %% ../../nbs/50_maps.umap.ipynb #554e1f2d
+def map_scale(places: np.ndarray) -> np.float32: # [N, 2] coordinates of any make
+    "What brings coordinates to the size of a UMAP map: a deviation of 5, or the 15th neighbour at .5 where points crowd"
+    spread = max(float(places.std()), 1e-9)
+    crowd = float(np.median(cKDTree(places).query(places, k=[min(15, len(places))])[0]))
+    return np.float32(min(max(5/spread, .5/max(crowd, 1e-9)), 250/spread))
+
+# %% ../../nbs/50_maps.umap.ipynb #d6b13de0
 @patch
 def new_network(self: ParametricUMAP, dim: int) -> MapNetwork: # with random weights
     "A network for vectors of this width"
@@ -667,12 +688,12 @@ def first_places(
     if given is None: return lay_out(rows, edges, self.curve_, self.metric, self.seed)
     free = np.isnan(given).any(axis=1)
     if free.any():
-        scale = 5/max(float(given[~free].std()), 1e-9)                     # to the size of a UMAP map and back
+        scale = map_scale(given[~free])                                    # to the size of a UMAP map and back
         landed = land(rows[free], rows[~free], given[~free]*scale, self.curve_, self.metric, k)
         given[free] = landed/scale
     return given
 
-# %% ../../nbs/50_maps.umap.ipynb #25847bf1
+# %% ../../nbs/50_maps.umap.ipynb #23a0a0f3
 @patch
 def learn(
     self: ParametricUMAP,
@@ -693,8 +714,9 @@ def learn(
     checking = EdgeLoader(X, places, edges, checked, learns | held, size, shuffle=False, seed=self.seed)
     dls = DataLoaders(training, checking, device='cpu')
     dls.n_inp = 3
-    epochs = self.epochs or max(3, min(100, round(1500/len(training.batches()))))
-    loss = MapLoss(self.curve_, self.layout_weight, self.reconstruction, self.exact_)
+    epochs = self.epochs or max(3, min(100, round(600/len(training.batches()))))
+    share = 1. if self.exact_ else self.layout_weight                      # coordinates have a scale of their own
+    loss = MapLoss(self.curve_, share, self.reconstruction, self.exact_)
     learner = make_learner(dls, self.network_, loss, wd=[.01, 0.], splitter=last_apart)
     self.history_ = train(learner, epochs, [self.learning_rate]*2, schedule='one_cycle', key=key, **run)
 
@@ -703,7 +725,7 @@ def last_apart(network: MapNetwork) -> list[list[nn.Parameter]]:
     last = list(network.encoder[-1].parameters())
     return [[p for p in network.parameters() if all(p is not q for q in last)], last]
 
-# %% ../../nbs/50_maps.umap.ipynb #3508b38e
+# %% ../../nbs/50_maps.umap.ipynb #fc83afdb
 class Autoencoder(nn.Module):
     "Stage one of the specified recipe: vectors to the plane and back"
     def __init__(self, network: MapNetwork):
@@ -742,7 +764,7 @@ def learn_in_stages(
         history = train(learner, self.epochs or 100, 1e-3, schedule='flat_cos', folder=place, **run)
         self.history_ |= {f'stage{number}_{name}': column for name, column in history.items()}
 
-# %% ../../nbs/50_maps.umap.ipynb #f49ed29a
+# %% ../../nbs/50_maps.umap.ipynb #85b95586
 def keras_perceptron(widths: Sequence[int]) -> Any: # keras.Sequential
     "The same perceptron in Keras"
     keras = require('keras', 'keras')
@@ -757,7 +779,7 @@ def copy_weights(source: Any, target: nn.Sequential) -> None: # keras.Sequential
             linear.weight.copy_(kernel.T)
             linear.bias.copy_(bias)
 
-# %% ../../nbs/50_maps.umap.ipynb #3bb7d2d7
+# %% ../../nbs/50_maps.umap.ipynb #03ca24da
 @patch
 def learn_keras(
     self: ParametricUMAP,
@@ -770,8 +792,9 @@ def learn_keras(
     keras.utils.set_random_seed(self.seed)
     encoder = keras_perceptron([dim, *self.encoder_layers, 2])
     decoder = keras_perceptron([2, *self.decoder_layers, dim])
-    back = dict(decoder=decoder, parametric_reconstruction=True, parametric_reconstruction_loss_weight=self.reconstruction,
-                parametric_reconstruction_loss_fcn=keras.losses.MeanSquaredError())
+    back = dict(decoder=decoder, parametric_reconstruction=True,
+                parametric_reconstruction_loss_fcn=keras.losses.MeanSquaredError(),
+                parametric_reconstruction_loss_weight=self.reconstruction)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         peer = require('umap.parametric_umap', 'keras').ParametricUMAP(
@@ -786,7 +809,7 @@ def learn_keras(
     self.history_ = {'train_loss': [float(v) for v in peer._history['loss']]}
     return np.ascontiguousarray(peer.embedding_, np.float32)
 
-# %% ../../nbs/50_maps.umap.ipynb #99fada6b
+# %% ../../nbs/50_maps.umap.ipynb #3d6b8f6d
 @patch
 def by_network(self: ParametricUMAP, X: np.ndarray) -> np.ndarray: # [N, E], [N, 2] float32
     "Where the network alone puts vectors"
@@ -798,7 +821,7 @@ def by_network(self: ParametricUMAP, X: np.ndarray) -> np.ndarray: # [N, E], [N,
     self.network_.float()
     return places
 
-# %% ../../nbs/50_maps.umap.ipynb #740200d5
+# %% ../../nbs/50_maps.umap.ipynb #65a9227f
 @patch
 def transform(
     self: ParametricUMAP,
@@ -821,7 +844,7 @@ def transform(
 @patch
 def scale(self: ParametricUMAP) -> np.float32:
     "What brings given coordinates to the size of a UMAP map, for which the forces are made; 1 for a layout"
-    return np.float32(1. if not self.exact_ else 5/max(float(self.places_.std()), 1e-9))
+    return map_scale(self.places_) if self.exact_ else np.float32(1)
 
 @patch
 def fit_transform(
@@ -833,7 +856,7 @@ def fit_transform(
     "Fit, and the places of the fitted points"
     return self.fit(X, y, **options).places_.copy()
 
-# %% ../../nbs/50_maps.umap.ipynb #e7e9aa9f
+# %% ../../nbs/50_maps.umap.ipynb #cf1fdec1
 @patch
 def inverse_transform(
     self: ParametricUMAP,
@@ -852,7 +875,7 @@ def inverse_transform(
         back = kernel_average(near, kernel_weights(distances, self.bandwidth_), self.rows(self.vectors_))
     return unit_rows(back) if self.metric == 'cosine' else np.asarray(back, np.float32)
 
-# %% ../../nbs/50_maps.umap.ipynb #37c0a26c
+# %% ../../nbs/50_maps.umap.ipynb #6284a768
 @patch
 def partial_fit(
     self: ParametricUMAP,
@@ -870,14 +893,14 @@ def partial_fit(
     k = min(self.n_neighbors, len(rows) - 1)
     with threads(1):
         edges = fuzzy_graph(*find_neighbours(rows, k, self.metric, self.seed))
-        short = clone(self).set_params(epochs=max(1, (self.epochs or 20)//5), recipe='joint', backend='torch')
+        short = clone(self).set_params(epochs=max(1, (self.epochs or 15)//5), recipe='joint', backend='torch')
         for name in ('network_', 'curve_', 'exact_'): setattr(short, name, getattr(self, name))
         short.learn(everything, places, edges, dict(folder=None, resume=False, cbs=()))
         self.network_ = short.network_
         self.finish(everything, rows, places, k)
     return self
 
-# %% ../../nbs/50_maps.umap.ipynb #d8364dfe
+# %% ../../nbs/50_maps.umap.ipynb #dfe0b290
 SAVED = ('dim', 'k', 'curve', 'bandwidth', 'exact', 'embedder') # learned numbers, without the underscore at their end
 
 @patch
@@ -899,3 +922,127 @@ def from_state(cls: ParametricUMAP, state: State) -> ParametricUMAP:
     self.network_.eval()
     self.vectors_, self.places_ = state.arrays['vectors'], state.arrays['places']
     return self
+
+# %% ../../nbs/50_maps.umap.ipynb #5418c08b
+def errors(
+    found: np.ndarray, # [N, D]
+    truth: np.ndarray, # [N, D]
+    name: str, # of what they are
+) -> dict[str, float]:
+    "Mean squared and mean absolute error, number by number"
+    return {f'{name}_mse': float(np.square(found - truth).mean()), f'{name}_mae': float(np.abs(found - truth).mean())}
+
+@patch
+def judge_places(
+    self: ParametricUMAP,
+    rows: np.ndarray | None, # [M, E] float32 of new points; None: the points of the map
+    old: np.ndarray, # [N, 2] places of the map's points, as one system has them
+    new: np.ndarray, # [M, 2] of the points in question, by the same system
+    labels: Sequence | None, # [N] of the map's points
+    truth: Sequence | None, # [M] of the points in question
+) -> dict[str, float]:
+    "How right places are"
+    pool = self.rows(self.vectors_)
+    k = min(15, max(1, (len(pool) - 1)//2))
+    if rows is not None: found = landing(pool, old, rows, new, self.metric, k)
+    else: found = {f.__name__: f(pool, old, k, metric=self.metric) for f in (trustworthiness, continuity)}
+    if labels is None or truth is None: return found
+    return found | dict(accuracy=neighbour_accuracy(old, labels, new, truth, alone=rows is None))
+
+# %% ../../nbs/50_maps.umap.ipynb #f4cce080
+@patch
+def backs(
+    self: ParametricUMAP,
+    places: np.ndarray, # [M, 2]
+    skip: np.ndarray | None = None, # [M] the map's point that each is, to be left out; None: they are new
+) -> dict[str, np.ndarray]: # system -> [M, E]
+    "Every way back, the baselines too"
+    X, n = self.rows(self.vectors_), len(self.places_)
+    distances, near = cKDTree(self.places_).query(places, k=np.arange(1, min(64 + (skip is not None), n) + 1))
+    if skip is not None: distances, near = without(distances, near, skip)
+    found = {'kernel average': kernel_average(near, kernel_weights(distances, self.bandwidth_), X)}
+    if self.reconstruction: found['decoder network'] = self.inverse_transform(places, 'network')
+    for k in (8, 30):
+        few = near[:, :k]
+        found[f'mean of {k} on the map'] = kernel_average(few, np.full(few.shape, 1/few.shape[1]), X)
+    found['mean vector'] = np.repeat(X.mean(axis=0, keepdims=True), len(places), axis=0)
+    return {name: unit_rows(x) if self.metric == 'cosine' else x for name, x in found.items()}
+
+# %% ../../nbs/50_maps.umap.ipynb #f30a0d2e
+@patch
+def judge_backs(
+    self: ParametricUMAP,
+    truth: np.ndarray, # [M, E] the vectors
+    places: np.ndarray, # [M, 2] theirs
+    skip: np.ndarray | None = None, # [M] the map's point that each is; None: they are new
+) -> dict[str, dict[str, float]]: # way back -> measures
+    "Errors of every way back, and where it lands again"
+    table = {}
+    for name, x in self.backs(places, skip).items():
+        cosine = float((unit_rows(x)*unit_rows(truth)).sum(axis=1).mean())
+        cycle = float(np.linalg.norm(self.transform(x) - places, axis=1).mean())
+        table[name] = errors(x, truth, 'embedding') | dict(avg_cosine_similarity=cosine, cycle_error=cycle)
+    return table
+
+# %% ../../nbs/50_maps.umap.ipynb #6d5b75fd
+@patch
+def evaluate(
+    self: ParametricUMAP,
+    X: Any, # new vectors [M, E], or M documents: none of those the map was fitted on
+    y: Sequence | None = None, # [M] their labels, for `accuracy`
+    *,
+    labels: Sequence | None = None, # [N] labels of the map's points, for `accuracy`
+    coordinates: np.ndarray | None = None, # [M, 2] true places of the new ones, where there are any
+    embeddings: np.ndarray | None = None, # [M, E] of the documents; None: made by the embedder
+    sample: int = 1000, # points of the map that the train rows look at
+) -> pd.DataFrame: # a row per (split, system), a column per measure
+    "The map's points and new ones, there and back, with baselines"
+    self.check_fitted()
+    new = self.take(X, embeddings)[0]
+    rows, pool, table = self.rows(new), self.rows(self.vectors_), {}
+    flat = PCA(2, random_state=0).fit(pool)
+    alone = self.by_network(self.vectors_)
+    landed, by_network = self.transform(new), self.by_network(new)
+    splits = {'train': {'refined': (self.places_, self.places_), 'network alone': (alone, alone)},
+              'test': {'refined': (self.places_, landed), 'network alone': (self.places_, by_network)}}
+    for split, asked, truth, true in (('train', None, labels, self.places_), ('test', rows, y, coordinates)):
+        by_pca = flat.transform(pool), flat.transform(pool if asked is None else rows)
+        for name, (old, at) in (splits[split] | {'PCA': by_pca}).items():
+            table[split, name] = self.judge_places(asked, old, at, labels, truth)
+            if true is None or name == 'PCA': continue
+            table[split, name] |= errors(at, np.asarray(true, np.float32), 'coordinate')
+    some = np.sort(np.random.default_rng(0).choice(len(pool), min(sample, len(pool)), replace=False))
+    backs = {'train': self.judge_backs(pool[some], self.places_[some], some),
+             'test': self.judge_backs(rows, landed)}
+    table |= {(split, name): row for split, part in backs.items() for name, row in part.items()}
+    return pd.DataFrame(table).T
+
+# %% ../../nbs/50_maps.umap.ipynb #a24cb475
+@patch
+def export_onnx(
+    self: ParametricUMAP,
+    path: str | Path, # the .onnx file to be
+) -> Path: # the file
+    "Write the network alone: input 'vectors' [N, E] float32, output 'places' [N, 2] float32"
+    self.check_fitted()
+    onnx, net, nodes, constants = require('onnx', 'maps'), self.network_, [], []
+    helper, as_tensor = onnx.helper, onnx.numpy_helper.from_array
+    single, double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    def add(op: str, value: str, *fixed: torch.Tensor, **options: Any) -> str:
+        inputs = [f'fixed{len(constants) + i}' for i in range(len(fixed))]
+        constants.extend(as_tensor(t.detach().double().numpy(), name) for t, name in zip(fixed, inputs))
+        nodes.append(helper.make_node(op, [value, *inputs], [f'value{len(nodes)}'], **options))
+        return nodes[-1].output[0]
+    value = add('Cast', 'vectors', to=double)
+    if net.unit: value = add('LpNormalization', value, axis=1, p=2)
+    value = add('Div', add('Sub', value, net.mean), net.deviation)
+    for layer in net.encoder:
+        if isinstance(layer, nn.ReLU): value = add('Relu', value)
+        else: value = add('Gemm', value, layer.weight, layer.bias, transB=1)
+    value = add('Cast', add('Add', add('Mul', value, net.spread), net.centre), to=single)
+    ends = [helper.make_tensor_value_info(n, single, ['N', d]) for n, d in (('vectors', self.dim_), (value, 2))]
+    graph = helper.make_graph(nodes, 'textlab map', ends[:1], ends[1:], constants)
+    graph.node[-1].output[0] = graph.output[0].name = 'places'
+    version = dict(opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    with atomic_path(path) as new: onnx.save(helper.make_model(graph, producer_name='textlab', **version), new)
+    return Path(path)
