@@ -9,7 +9,7 @@ from textlab.artifacts import (State, load_artifact, load_checkpoint, read_artif
                                write_artifact)
 from textlab.cli.core import only_run
 from textlab.core import ArtifactError, ConfigError, EmbeddingError, TextlabError, atomic_write_text, from_json
-from textlab.corpus import load_corpus
+from textlab.corpus import load_corpus, read_csv
 from textlab.embed import Embedder, embed, load_embedder, load_embeddings
 from textlab.lm.search import SearchIndex
 
@@ -344,3 +344,102 @@ def test_a_bomb_is_refused_before_it_unpacks(tmp_path):
 def test_a_tensor_larger_than_its_record_is_refused(tmp_path):
     save_checkpoint(tmp_path / "c.pt", dict(w=torch.zeros(1).expand(10**9)))
     with pytest.raises(ArtifactError, match=r"c.pt is damaged: a tensor of \[1000000000\] is not in it"): load_checkpoint(tmp_path / "c.pt")
+
+
+# --- texts that a terminal or a spreadsheet would obey ---------------------------------------------
+
+HOSTILE = "copper \x1b]0;gone\x07\x1b[2J\x9b31m \u202ecod.exe \x7f\r wolf"
+
+
+def test_escape_sequences_in_texts_do_not_reach_the_terminal(tmp_path, say):
+    rows = [dict(id=f"p{i}\x1b[8m", title=f"\x1b[41m {i}", text=f"{HOSTILE} {t}") for i, t in enumerate(TEXTS)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    encoder = tmp_path / "e"
+    assert say("lm", "encoder", "train", tmp_path / "p.jsonl", "--epochs", "1", "--budget", "20000", "--out", encoder)[0] == 0
+    assert say("search", "build", tmp_path / "p.jsonl", "--embedder", encoder, "--out", tmp_path / "i")[0] == 0
+    obeyed = [chr(c) for c in [*range(9), 11, 12, 13, *range(14, 32), *range(127, 160), 0x202e]]
+    for json_too in ((), ("--json",)):
+        status, out, err = say("search", "query", tmp_path / "i", "copper wolf", *json_too)
+        assert status == 0 and not [c for c in obeyed if c in out + err]
+        if json_too: assert any("\x1b" in hit["id"] for hit in json.loads(out)["hits"])  # reads back as it was
+        else: assert r"\x1b[8m" in out
+    status, out, err = say("theta", "topics", tmp_path / "no\x1b[2Jwhere")
+    assert status == 2 and "\x1b" not in err and r"\x1b[2J" in err
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-x", "@SUM(1)", "'=1", "\t=1", "plain", "it's"])
+def test_cells_that_a_spreadsheet_would_run(tmp_path, name):
+    import csv
+    from textlab.cli.core import write_rows
+    from textlab.cli.theta import write_shares
+    write_rows(tmp_path / "a.csv", [dict(id=name, label=name, probability=-.5)])
+    write_shares(tmp_path / "b.csv", np.array([[.25, .75]]), [name], ["x", name])
+    for file, column in (("a.csv", "label"), ("b.csv", "name")):
+        with open(tmp_path / file, newline="") as f: rows = list(csv.DictReader(f))
+        assert all(not rows[0][c].startswith(("=", "+", "-", "@", "\t")) for c in ("id", column))
+        assert [(row["id"], row[column]) for _, row in read_csv(tmp_path / file)] == [(name, name)]
+    assert rows and "-0.5" in (tmp_path / "a.csv").read_text()  # a number stays a number
+
+
+# --- files that vouch for themselves and make no sense ---------------------------------------------
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    "A small model of each kind, and what is done with one"
+    from textlab.lm.encoder import DocumentEncoder
+    from textlab.lm.retrieval import BM25
+    from textlab.lm.transformer import LanguageModel
+    from textlab.theta.topics import TopicModel
+    from textlab.tokenizer import BPETokenizer
+    folder, X = tmp_path_factory.mktemp("models"), Letters().encode(TEXTS)
+    y = [t.split()[2] for t in TEXTS]
+    TopicModel(num_topics=2, epochs=1, min_df=1, hidden_dim=8, mode="supervised").fit(corpus(), y, embeddings=X).save(folder / "theta")
+    BM25().fit(corpus()).save(folder / "bm25")
+    DocumentEncoder(budget=20_000, epochs=1).fit(corpus()).save(folder / "encoder")
+    small = dict(dim=16, num_layers=1, epochs=1, vocab_size=280, seq_len=16, batch_size=4)
+    LanguageModel(**small).fit(TEXTS * 3, valid=TEXTS * 2).save(folder / "lm")
+    BPETokenizer.train(TEXTS, 280).save(folder / "tokens")
+
+    def use_theta(m):
+        m.transform(TEXTS[:3], embeddings=X[:3]); m.topic_words(3); m.topic_info(); m.representative_docs(0); m.hierarchy()
+    uses = dict(theta=use_theta, bm25=lambda m: m.scores(["copper wolf"]), encoder=lambda m: m.encode(["copper wolf"]),
+                lm=lambda m: m.generate("copper", 3), tokens=lambda m: m.encode("copper"))
+    return folder, uses
+
+
+def nonsense(a):
+    "Other arrays in the place of one"
+    a = np.asarray(a)
+    yield from (a.ravel(), np.zeros((), a.dtype), np.full(a.shape, "x"))
+    if a.ndim: yield from (a[:-1], a[:0], np.concatenate([a, a], -1))
+    if a.dtype.kind == "f": yield from (np.full_like(a, np.nan), np.full_like(a, np.inf), a.astype(complex))
+    if a.dtype.kind in "iu": yield from (np.full_like(a, 2**31 - 1), np.full_like(a, -5), a.astype(float) + .5)
+
+
+@pytest.mark.parametrize("kind", ["theta", "bm25", "encoder", "lm", "tokens"])
+def test_arrays_that_make_no_sense_are_refused(models, tmp_path, kind):
+    from safetensors.torch import load_file, save_file
+    from textlab.artifacts import describe
+    folder, use = models[0] / kind, models[1][kind]
+    use(load_artifact(folder))
+    tensors, jobs = load_file(folder / "model.safetensors"), []
+    for file in sorted(folder.glob("*.npy")): jobs += [(file.name, bad) for bad in nonsense(np.load(file))]
+    for name, t in tensors.items():
+        jobs += [(name, bad) for bad in nonsense(t.numpy()) if bad.dtype.kind in "fiu"][:None if PLACES > 100 else 5]
+    for file in sorted(folder.glob("*.json")):
+        if file.name != "config.json": jobs += [(file.name, bad) for bad in (None, [], {}, 3, ["x"])]
+    refused = 0
+    for name, bad in jobs:
+        shutil.rmtree(tmp_path / "m", ignore_errors=True); shutil.copytree(folder, tmp_path / "m")
+        if name.endswith(".npy"): np.save(tmp_path / "m" / name, bad)
+        elif name.endswith(".json"): (tmp_path / "m" / name).write_text(json.dumps(bad))
+        else:
+            changed = tensors | {name: torch.from_numpy(np.ascontiguousarray(bad).reshape(bad.shape)).clone()}
+            save_file(changed, tmp_path / "m" / "model.safetensors")
+            reseal(tmp_path / "m" / "config.json", tensors={k: describe(t) for k, t in changed.items()})
+        vouch(tmp_path / "m")
+        try: use(load_artifact(tmp_path / "m"))
+        except TextlabError as e:
+            refused += 1
+            assert "\n" not in str(e), e
+    assert refused >= len(jobs) / 2, (refused, len(jobs))

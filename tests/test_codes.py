@@ -103,6 +103,53 @@ def test_a_killed_phase_goes_on_to_identical_weights(tmp_path):
     whole = pretrain(data(), None, epochs=3, **SMALL).model.state_dict()
     assert same(whole, torch.load(tmp_path/'killed.pt', weights_only=True)['base_model_state_dict'])
 
+KILLED_LATER = '''
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_codes import *
+from fastai.callback.core import Callback
+d, phase, die = Path(sys.argv[2]), sys.argv[3], sys.argv[4] == 'die'
+class Die(Callback):
+    order = 99
+    def after_epoch(self):
+        if self.epoch == 1: os._exit(9)
+cbs, options = [Die()] if die else [], dict(device='cpu', epochs=3)
+base = load_codes(d/'1.pt')
+if phase == '1b': adapt(data(base.tokenizer, 5), base, d/'killed.pt', folder=d/'run', learning_rate=1e-2, cbs=cbs, **options)
+else: align(pairs(), base, d/'killed.pt', folder=d/'run', batch_size=8, cbs=cbs, **options)
+'''
+
+@pytest.mark.parametrize('phase, part', [('1b', 'lora_state_dict'), ('2', 'adapter_state_dict')])
+def test_a_killed_later_phase_goes_on_to_identical_weights(folder, tmp_path, phase, part):
+    here = str(Path(__file__).parent)
+    (tmp_path/'1.pt').write_bytes((folder/'1.pt').read_bytes())
+    assert run(KILLED_LATER, here, str(tmp_path), phase, 'die').returncode == 9
+    assert list((tmp_path/'run').rglob('training_state.pt')) and not (tmp_path/'killed.pt').exists()
+    r = run(KILLED_LATER, here, str(tmp_path), phase, 'live')
+    assert r.returncode == 0 and 'resuming' in r.stderr, r.stderr[-2000:]
+    base, options = load_codes(folder/'1.pt'), dict(device='cpu', epochs=3)
+    if phase == '1b': adapt(data(base.tokenizer, 5), base, tmp_path/'whole.pt', learning_rate=1e-2, **options)
+    else: align(pairs(), base, tmp_path/'whole.pt', batch_size=8, **options)
+    whole, killed = (torch.load(tmp_path/f'{name}.pt', weights_only=True)[part] for name in ('whole', 'killed'))
+    assert same(whole, killed) and any(v.abs().sum() > 0 for v in whole.values())
+
+def test_a_damaged_checkpoint_of_codes_is_refused_by_name(folder, tmp_path):
+    "Flipped bits, cuts, zeroed blocks, another phase in its place: one line with the name of the file, or no difference"
+    from test_attacks import harms
+    def use(path):
+        codes = load_aligned(path) if path.stem == '2' else load_codes(path, (dict([('1', '1a'), ('1b', '1b')])[path.stem],))
+        return codes.model.state_dict()
+    for name in ('1', '1b', '2'):
+        data, file, refused = (folder/f'{name}.pt').read_bytes(), tmp_path/f'{name}.pt', 0
+        other = (folder/('1b.pt' if name == '1' else '1.pt')).read_bytes()
+        for what, bad in [*harms(data), ('swapped', other)]:
+            file.write_bytes(bad)
+            try: assert same(use(file), use(folder/f'{name}.pt')), what
+            except ArtifactError as e:
+                refused += 1
+                assert '\n' not in str(e) and file.name in str(e), e
+        assert refused >= 12
+
 PHASES = '''
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np, pytest
 
 HERE = Path(__file__).resolve().parent
+BOUND = .05  # of a topic share between one process and two; the page on TopicModel says why they differ
 LONG = os.environ.get("TEXTLAB_KILLS") == "all"
 PATHS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir", "os.listdir", "shutil.rmtree",
          "tempfile.mkdtemp", "os.link", "os.symlink", "os.truncate", "shutil.copyfile")
@@ -209,6 +210,28 @@ def test_a_full_disk_at_any_operation_changes_nothing_and_says_so(tmp_path, job,
         assert (row["again"], row["end"], row["rest"]) == (0, 2, ["m"]), (row, said[-2000:])
     lines = [line for line in said.splitlines() if "cannot write" in line]
     assert len(lines) >= len(failed) and all("the disk is full; nothing was changed" in line for line in lines)
+
+
+# --- several processes -----------------------------------------------------------------------------
+
+def test_processes_of_torchrun_write_one_model_and_one_answer(tmp_path):
+    "The command line in two processes: one JSON, every file, nothing else, and the topics of one process"
+    from textlab.theta.topics import TopicModel
+    corpus(tmp_path)
+    argv = ["textlab", "theta", "fit", "texts.csv", "--embeddings", "x.npy", "--num_topics", "3", "--epochs", "5", "--min_df", "1",
+            "--hidden_dim", "16", "--mode", "unsupervised", "--json"]
+    env = os.environ | dict(OMP_NUM_THREADS="1", TEXTLAB_PROGRESS="0", TEXTLAB_DEVICE="cpu", HF_HUB_OFFLINE="1")
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    for name, more in (("one", []), ("two", launcher)):
+        done = subprocess.run([sys.executable, "-m", *more, *argv, "--out", name], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert json.loads(done.stdout)["out"] == name and done.stdout.count("\n") == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"texts.csv", "x.npy", "one", "two"}
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert {p.name for p in one.iterdir()} == {p.name for p in two.iterdir()} >= {"best_model.pt", "last_model.pt"}
+    apart = np.abs(TopicModel.load(one).theta_ - TopicModel.load(two).theta_).max()
+    print("largest difference of a share", apart)
+    assert apart < BOUND
 
 
 if __name__ == "__main__": worker(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]))

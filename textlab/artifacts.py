@@ -7,8 +7,8 @@ __all__ = ['FORMAT', 'NAME', 'CLASS', 'MOVED', 'HUB_ERRORS', 'PLAIN', 'State', '
            'older_checkpoints', 'check_target', 'check_names', 'write_artifact', 'describe', 'write_tensors',
            'write_array', 'write_checkpoint', 'refuse_pickle', 'check_file', 'check_hash', 'read_config',
            'read_tensors', 'read_array', 'read_json', 'read_artifact', 'Artifact', 'find_class', 'build',
-           'load_artifact', 'hub_error', 'check_plain', 'save_checkpoint', 'check_unpacked', 'check_read',
-           'load_checkpoint']
+           'load_artifact', 'check_arrays', 'check_weights', 'hub_error', 'check_plain', 'save_checkpoint',
+           'check_unpacked', 'check_read', 'load_checkpoint']
 
 # %% ../nbs/01_artifacts.ipynb #3f9bf480
 import importlib, math, pickle, re, shutil, tempfile, zipfile
@@ -348,11 +348,14 @@ def find_class(
 def build(cls: type, path: str | Path) -> Any:
     "Read an artifact and hand its state to `cls.from_state`"
     state = read_artifact(path)
-    try: return cls.from_state(state)
+    try:
+        check_weights(state.tensors)
+        return cls.from_state(state)
     except MissingExtraError: raise
-    except TextlabError as e: raise ArtifactError(f"{path}: {e}") from e
+    except TextlabError as e: raise ArtifactError(f"{path}: {' '.join(str(e).split())}") from e
     except Exception as e: # whatever a class trips over in data that are not its own
-        raise ArtifactError(f"{path} does not hold what a {cls.__name__} needs ({type(e).__name__}: {e!s:.300}); "
+        why = ' '.join(str(e).split())
+        raise ArtifactError(f"{path} does not hold what a {cls.__name__} needs ({type(e).__name__}: {why:.300}); "
                             f"it was saved by textlab {read_config(path).get('textlab')}") from e
 
 def load_artifact(
@@ -360,6 +363,25 @@ def load_artifact(
 ) -> Any: # an object of the class that config.json names
     "Load whatever was saved there"
     return build(find_class(read_config(path)['class'], path), path)
+
+# %% ../nbs/01_artifacts.ipynb #d8ff4565
+def check_arrays(
+    arrays: dict[str, np.ndarray], # of a state
+    **shapes: tuple[int | None, ...], # name -> the shape it should have; None: any size
+) -> None:
+    "Raise an `ArtifactError` for an array that is missing, of another shape, or not of finite numbers"
+    for name, shape in shapes.items():
+        found = arrays[name]
+        fits = found.ndim == len(shape) and all(want in (None, n) for want, n in zip(shape, found.shape))
+        if not fits or found.dtype.kind not in 'biuf' or not np.isfinite(found).all():
+            want = ' × '.join('any' if n is None else f'{n:,}' for n in shape)
+            raise ArtifactError(f"{name} should hold finite numbers, {want}, and is {found.dtype} {list(found.shape)}")
+
+def check_weights(tensors: dict[str, torch.Tensor]) -> None:
+    "Raise an `ArtifactError` that names a tensor with NaN or infinity"
+    for name, t in tensors.items():
+        if t.is_floating_point() and not torch.isfinite(t).all():
+            raise ArtifactError(f"model.safetensors: tensor {name!r} holds NaN or infinity; train the model again")
 
 # %% ../nbs/01_artifacts.ipynb #4a135b44
 def hub_error(e: Exception, repo_id: str) -> ArtifactError:

@@ -33,7 +33,7 @@ from datasets.fingerprint import generate_random_fingerprint
 from datasets.iterable_dataset import ExamplesIterable
 from datasets.table import InMemoryTable
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from .core import ConfigError, CorpusError, check_choice, check_number, check_texts, fingerprint
+from .core import ConfigError, CorpusError, check_choice, check_number, check_texts, fingerprint, plain_cell
 
 # %% ../nbs/02_corpus.ipynb #e0acfee1
 Rows = Iterator[tuple[int, dict]] # (line or row, fields)
@@ -125,7 +125,7 @@ def read_csv(
             if fields and len(fields) != len(header):
                 raise CorpusError(f"{path}, line {start}: {len(fields)} fields where the header has {len(header)}; "
                                   "is a quotation mark or a delimiter missing?")
-            if fields: yield start, dict(zip(header, fields))
+            if fields: yield start, dict(zip(header, map(plain_cell, fields)))
             start = reader.line_num + 1
     except csv.Error as e: raise CorpusError(f"{path}, line {reader.line_num}: malformed: {e}") from None
 

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin
 import textlab, typer
 from ..core import ConfigError, TextlabError, atomic_path, disk_error, leads, log, only_writer
+from ..core import OBEYED, printable, safe_cell
 
 # %% ../../nbs/60_cli.core.ipynb #298e9da9
 def room(
@@ -296,7 +297,8 @@ def emit(
 ) -> None:
     "Print an answer on stdout, in one of several processes"
     if not leads(): return
-    text = json.dumps(finite(answer.data), ensure_ascii=False, allow_nan=False) if as_json else answer.text
+    said = json.dumps(finite(answer.data), ensure_ascii=False, allow_nan=False) if as_json else answer.text
+    text = OBEYED.sub(lambda m: f'\\u{ord(m[0]):04x}', said) if as_json else printable(said) # JSON reads back as it was
     try: print(text, flush=True)
     except BrokenPipeError:
         # Nobody reads what is still in the buffer, and Python would complain about it when it exits.
@@ -541,7 +543,7 @@ def write_rows(
     import pandas as pd
     frame = pd.DataFrame(rows)
     with atomic_path(path) as tmp:
-        if path.suffix == '.csv': frame.to_csv(tmp, index=False)
+        if path.suffix == '.csv': frame.map(safe_cell).to_csv(tmp, index=False)
         else: frame.to_json(tmp, orient='records', lines=True, force_ascii=False)
 
 # %% ../../nbs/60_cli.core.ipynb #ee22bb20

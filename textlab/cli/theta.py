@@ -9,7 +9,7 @@ __all__ = ['theta', 'TopicModelOptions', 'topic_rows', 'topic_table', 'load_mode
 # %% ../../nbs/62_cli.theta.ipynb #7cfb3f19
 from pathlib import Path
 from typing import Annotated, Any
-from ..core import ConfigError, CorpusError, atomic_path, check_choice, check_number
+from ..core import ConfigError, CorpusError, atomic_path, check_choice, check_number, safe_cell
 from .core import (
     GO_ON, Answer, Call, CorpusOptions, Options, Target, TargetOptions, app, check_file, command, group, room, table)
 from .corpus import VectorFile, read_vectors
@@ -136,7 +136,7 @@ def write_shares(
         best = theta.argmax(1)
         first = pd.DataFrame(dict(id=ids, topic=best, name=[names[k] for k in best]))
         shares = pd.DataFrame(theta, columns=[f'topic_{k}' for k in range(theta.shape[1])])
-        with atomic_path(path) as tmp: pd.concat([first, shares], axis=1).to_csv(tmp, index=False)
+        with atomic_path(path) as tmp: pd.concat([first.map(safe_cell), shares], axis=1).to_csv(tmp, index=False)
 
 # %% ../../nbs/62_cli.theta.ipynb #02b3482f
 @command(theta, 'transform', examples='''

@@ -5,3 +5,5 @@ from textlab.codes.pretrain import Codes, CodesData, SOURCES, evaluate, prepare,
 from textlab.codes.adapt import adapt, add_lora, load_codes, merge
 from textlab.codes.align import (PAIRS, Aligned, Pairs, QueryPassageAdapters, align, alignment, encode_texts, load_aligned,
                                  pooled_vectors, read_pairs)
+from textlab.codes.filter import (BookCodes, CellCodes, CodeFilter, Coder, KmerCodes, PooledCodes, hashed_counts, judge_filter,
+                                  random_codes, recall_kept)

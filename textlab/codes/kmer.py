@@ -119,6 +119,7 @@ class KmerEncoder(nn.Module):
         self,
         tokens: torch.Tensor, # [B, T] token numbers
         real: torch.Tensor, # [B, T] bool: a token, and not padding
+        kmer: int | None = None, # k; None: as it was made
     ) -> torch.Tensor: # [B, T/k, d]; zeros for a k-mer of padding
         "The vector of every k-mer"
         static = self.tokens(tokens)                                                       # (B, T, d)
@@ -126,7 +127,7 @@ class KmerEncoder(nn.Module):
         for block in self.blocks: h, _ = block(h, real=real)
         added = self.gate(self.leave(h))/math.sqrt(h.shape[-1])                            # (B, T, d)
         each = self.weights[tokens].unsqueeze(-1)*static + added
-        return (each*real.unsqueeze(-1)).unflatten(1, (-1, self.kmer)).sum(2)              # (B, T, d) -> (B, T/k, d)
+        return (each*real.unsqueeze(-1)).unflatten(1, (-1, kmer or self.kmer)).sum(2)      # (B, T, d) -> (B, T/k, d)
 
     @torch.no_grad()
     def start_from(self, start: StaticStart) -> None:
@@ -267,16 +268,17 @@ def read(
     self: KmerVQVAE,
     tokens: torch.Tensor, # [B, T] token numbers, any T
     mask: torch.Tensor | None = None, # [B, T] bool: a token, and not padding; None: all are
+    kmer: int | None = None, # k, a divisor of the window; None: as the model was made
 ) -> tuple[torch.Tensor, torch.Tensor]: # z [B, M, d] of the k-mers, and [B, M] bool: a k-mer, and not padding
     "The vectors of the k-mers of texts, window by window"
     mask = self.check_tokens(tokens, mask)
-    window, kmer = self.base_config['window'], self.encoder.kmer
+    window, kmer = self.base_config['window'], kmer or self.encoder.kmer
     whole = window if tokens.shape[1] > window else kmer
     missing = -tokens.shape[1] % whole
     width = min(window, tokens.shape[1] + missing)
     tokens = F.pad(torch.where(mask, tokens, 0).long(), (0, missing)).unflatten(1, (-1, width))    # (B, W, T)
     real = F.pad(mask, (0, missing)).unflatten(1, (-1, width))
-    z = self.encoder(tokens.flatten(0, 1), real.flatten(0, 1)).unflatten(0, tokens.shape[:2])      # (B, W, M/W, d)
+    z = self.encoder(tokens.flatten(0, 1), real.flatten(0, 1), kmer).unflatten(0, tokens.shape[:2]) # (B, W, M/W, d)
     return z.flatten(1, 2), real.flatten(1).unflatten(1, (-1, kmer)).any(2)
 
 @patch

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch, store_attr
-from ..artifacts import State
+from ..artifacts import State, check_arrays
 from ..core import ConfigError, CorpusError, check_embeddings, check_number, check_texts
 from ..embed import Embedder, find_model, model_type, register_embedder, texts_of, transformer_embedder
 from ..estimator import Estimator, Flag, Real
@@ -116,8 +116,9 @@ def from_state(cls: BM25, state: State) -> BM25:
     self.rule_ = state.config.get('rule', 1)
     self.index_ = {w: i for i, w in enumerate(state.jsons['words'])}
     shape = len(self.index_), state.config['passages']
+    check_arrays(arrays, scores=(None,), passages=(None,), starts=(shape[0] + 1,))
     self.matrix_ = sp.csr_matrix((arrays['scores'], arrays['passages'], arrays['starts']), shape=shape)
-    self.matrix_.check_format()
+    self.matrix_.check_format(full_check=True)
     return self
 
 # %% ../../nbs/33_lm.retrieval.ipynb #83f07610

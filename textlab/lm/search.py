@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['SEEN', 'LETTER', 'WRITTEN', 'WRITTEN_LETTER', 'CARD_FORMAT', 'CARD', 'MODES', 'HYBRID_WEIGHT', 'CARD_TYPES',
            'asked_terms', 'marks_in_run', 'marks', 'gain', 'best_window', 'snippet', 'SearchIndex', 'card_of',
-           'read_card', 'embedder_of', 'check_known']
+           'read_by', 'numbers_of', 'read_card', 'embedder_of', 'check_known']
 
 # %% ../../nbs/35_lm.search.ipynb #7e2fba31
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -126,8 +126,10 @@ class SearchIndex:
         embedder: Embedder, # for questions
         bm25: BM25 | None, # words; None: an index of vectors alone
         weight: float, # of the dense scores in a hybrid search
+        coder: Any = None, # gives passages and questions codes; None: every search compares all passages
     ):
         self.path, self.store, self.embedder, self.bm25, self.weight = path, store, embedder, bm25, weight
+        self.coder, self._spread = coder, None # mean and covariance of the vectors, once they were asked for
         self._columns = None # id, title and text of all passages, once they were asked for
 
     def __len__(self) -> int: return len(self.store)
@@ -158,6 +160,7 @@ def card_of(
     return dict(format=CARD_FORMAT, textlab=__version__, embedder=model.name, load=name, fingerprint=model.fingerprint,
                 own=isinstance(embedder, Artifact)) | about
 
+# %% ../../nbs/35_lm.search.ipynb #171a45c6
 @patch(cls_method=True)
 def build(
     cls: SearchIndex,
@@ -169,6 +172,7 @@ def build(
     fold_accents: bool = True, # does cafe find café, by words?
     weight: float = HYBRID_WEIGHT, # of the dense scores in a hybrid search
     vectors: Any = None, # [N, E] of the passages by this embedder, where they are there already
+    codes: Any = None, # a coder of `textlab.codes`, such as `BookCodes()`; None: every search compares all passages
 ) -> SearchIndex: # opened
     "Index a corpus. Raises `ArtifactError` where `out` is a folder that holds something else"
     out, weight = Path(out), check_number(weight, 'weight', low=0, high=MOST_WEIGHT)
@@ -178,14 +182,33 @@ def build(
     ds, model = passages_of(corpus), as_embedder(embedder, device='cpu')
     X = model.encode(texts_of(ds)) if vectors is None else vectors
     own = isinstance(embedder, Artifact)
+    if codes is not None: codes.fit(read_by(codes, ds, X))
     with atomic_path(out) as new:
         new.mkdir()
-        Store.build(new/'store', ds, X, embedder=model)
+        store = Store.build(new/'store', ds, X, embedder=model, codes=numbers_of(codes, ds, X))
         if hybrid: BM25(fold_accents=fold_accents).fit(ds).save(new/'bm25')
         if own: embedder.save(new/'encoder')
-        card = card_of(embedder, model, hybrid=hybrid, weight=weight, passages=len(ds))
+        if codes is not None: codes.save(new/'codes')
+        card = card_of(embedder, model, hybrid=hybrid, weight=weight, passages=len(ds), version=store.version)
         (new/CARD).write_bytes(seal(card))
     return cls.load(out, embedder=None if own else model)
+
+# %% ../../nbs/35_lm.search.ipynb #b48f7013
+def read_by(
+    coder: Any, # of `textlab.codes`
+    texts: Any, # N texts, or a corpus
+    X: np.ndarray, # [N, E] their vectors
+) -> Any: # texts or vectors
+    "What a coder reads of passages or questions"
+    return texts_of(texts) if coder.reads == 'texts' else X
+
+def numbers_of(
+    coder: Any, # of `textlab.codes`, or None
+    ds: Any, # N passages
+    X: np.ndarray, # [N, E] their vectors
+) -> list[np.ndarray] | None: # the codes of each passage
+    "Codes as the store takes them"
+    return None if coder is None else coder.numbers(read_by(coder, ds, X))
 
 # %% ../../nbs/35_lm.search.ipynb #5278d926
 CARD_TYPES = dict(embedder=str, load=(str, type(None)), fingerprint=str, own=bool,
@@ -234,11 +257,12 @@ def load(
     path = Path(path)
     card = read_card(path)
     model = embedder_of(path, card, embedder)
-    bm25, store = BM25.load(path/'bm25') if card['hybrid'] else None, Store.open(path/'store')
-    if bm25 and bm25.matrix_.shape[1] != len(store):
-        raise ArtifactError(f"{path} is damaged: {bm25.matrix_.shape[1]:,} passages by words, "
-                            f"{len(store):,} by vectors; build the index again")
-    return cls(path, store, model, bm25, card['weight'])
+    store, bm25 = Store.open(path/'store'), None
+    if card['hybrid']:
+        bm25 = BM25.load(path/'bm25') # also where its words are old: a damaged file is told
+        if card.get('version') != store.version: bm25.fit(store.corpus())
+    coder = load_artifact(path/'codes') if store.about['codes'] else None
+    return cls(path, store, model, bm25, card['weight'], coder)
 
 # %% ../../nbs/35_lm.search.ipynb #75b0868e
 @patch
@@ -299,15 +323,15 @@ def passages(
 def hits(
     self: SearchIndex,
     query: str, # one question
-    scores: np.ndarray, # [N] of all passages
-    rows: Sequence[int], # k positions of the best ones
+    scores: np.ndarray, # [k] of the best passages
+    rows: Sequence[int], # k positions of them
     width: int, # letters of a snippet
 ) -> list[dict]: # id, title, score, snippet of each
     "What a reader sees of the best passages"
     fold = self.bm25 is None or self.bm25.fold_accents
-    return [{'id': p['id'], 'title': p['title'], 'score': float(scores[r]),
+    return [{'id': p['id'], 'title': p['title'], 'score': float(s),
              'snippet': snippet(p['text'], query, width, fold)}
-            for p, r in zip(self.passages(rows), rows)]
+            for p, s in zip(self.passages(rows), scores)]
 
 # %% ../../nbs/35_lm.search.ipynb #8366b00d
 @patch
@@ -318,14 +342,111 @@ def search(
     mode: str | None = None, # 'dense', 'bm25', 'hybrid' or None: the best this index has
     *,
     width: int = 160, # letters of a snippet
+    kept: float = .05, # of the passages are read, where the index has codes; 1: all of them
 ) -> list: # hits {id, title, score, snippet}, best first; for Q questions a list of Q such lists
     "The best passages for a question. Raises `ConfigError` where it is empty or has no known word"
-    check_number(k, 'k', low=1, integer=True)
+    check_number(k, 'k', low=1, integer=True); check_number(kept, 'kept', low=1e-9, high=1)
     one = isinstance(query, str)
     queries, mode = self.check_queries([query] if one else query, mode)
-    found = []
+    filtered, found = self.coder is not None and mode != 'bm25' and kept < 1, []
     for start in progress(range(0, len(queries), 256), 'searching', unit='block'):
         part = queries[start:start + 256]
-        S = self.scores(part, mode)                                         # (256, N)
-        found += [self.hits(q, s, rows, width) for q, s, rows in zip(part, S, rank_rows(S, k))]
+        best = self.best_kept(part, k, mode, kept) if filtered else self.best_of_all(part, k, mode)
+        found += [self.hits(q, scores, rows, width) for q, (rows, scores) in zip(part, best)]
     return found[0] if one else found
+
+@patch
+def best_of_all(
+    self: SearchIndex,
+    queries: list[str], # Q questions
+    k: int, # answers wanted
+    mode: str, # one of this index
+) -> Iterator[tuple[np.ndarray, np.ndarray]]: # per question: k positions and scores, best first
+    "Compare every passage"
+    S = self.scores(queries, mode)                                          # (Q, N)
+    for s, rows in zip(S, rank_rows(S, k)): yield rows, s[rows]
+
+# %% ../../nbs/35_lm.search.ipynb #11d53b0f
+@patch
+def best_kept(
+    self: SearchIndex,
+    queries: list[str], # Q questions
+    k: int, # answers wanted
+    mode: str, # 'dense' or 'hybrid'
+    kept: float, # of the passages that are read
+) -> Iterator[tuple[np.ndarray, np.ndarray]]: # per question: at most k positions and scores, best first
+    "Compare the passages that codes name, and in a hybrid search those that words name"
+    words = self.bm25.scores(queries) if mode == 'hybrid' else None
+    Q = self.embedder.encode_queries(queries)
+    check_known(queries, words, Q)
+    share = kept if words is None else kept/2
+    found = self.coder.candidates(self.store, read_by(self.coder, queries, Q), kept=share)
+    if words is not None:
+        likely = rank_rows(words, max(1, round(share*len(self))))
+        found, mean, deviation = [np.union1d(*both) for both in zip(found, likely)], *self.cosines(Q)
+        words = zscore(words)
+    for i, rows in enumerate(found):
+        s = self.store.vectors[rows] @ Q[i]
+        if words is not None: s = words[i, rows] + np.float32(self.weight)*(s - mean[i])/deviation[i]
+        order = rank_rows(s[None], k)[0]
+        yield rows[order], s[order]
+
+@patch
+def cosines(
+    self: SearchIndex,
+    Q: np.ndarray, # [Q, E] vectors of questions
+) -> tuple[np.ndarray, np.ndarray]: # mean [Q] and deviation [Q] of their cosines over all passages
+    "How a question's cosines are spread, without comparing it with every passage"
+    if self._spread is None or self._spread[0] != self.store.version:
+        X = self.store.vectors
+        self._spread = self.store.version, X.mean(0), np.cov(X, rowvar=False, bias=True).astype(np.float32)
+    _, mean, covariance = self._spread
+    return Q @ mean, np.sqrt(np.maximum(((Q @ covariance)*Q).sum(1), 1e-14))
+
+# %% ../../nbs/35_lm.search.ipynb #1f633b56
+@patch
+def add(
+    self: SearchIndex,
+    corpus: Any, # n passages with ids that are not in the index
+    vectors: Any = None, # [n, E] of them by this embedder, where they are there already
+) -> int: # passages there are now
+    "Add passages: their words, vectors and codes"
+    return self.put(self.store.add, corpus, vectors)
+
+@patch
+def update(
+    self: SearchIndex,
+    corpus: Any, # n passages with ids that are in the index
+    vectors: Any = None, # [n, E] of them by this embedder, where they are there already
+) -> int: # passages there are
+    "Give passages other texts"
+    return self.put(self.store.update, corpus, vectors)
+
+@patch
+def put(self: SearchIndex, write: Callable, corpus: Any, vectors: Any) -> int: # passages there are now
+    "Write passages to the store, and keep the words in step"
+    ds = passages_of(corpus)
+    X = self.embedder.encode(texts_of(ds)) if vectors is None else vectors
+    write(ds, X, numbers_of(self.coder, ds, X), embedder=self.embedder)
+    return self.in_step()
+
+# %% ../../nbs/35_lm.search.ipynb #3e8bb8e0
+@patch
+def delete(
+    self: SearchIndex,
+    ids: str | Iterable[str], # of passages that are in the index
+) -> int: # passages there are now
+    "Remove passages. Raises `ConfigError` where none would be left"
+    ids = {ids} if isinstance(ids, str) else set(ids)
+    if ids >= set(self.ids): raise ConfigError(f"{self.path}: no passage would be left; remove the folder instead")
+    self.store.delete(ids)
+    return self.in_step()
+
+@patch
+def in_step(self: SearchIndex) -> int: # passages there are
+    "Count the words of the store as it is now"
+    self._columns = None
+    if self.bm25: self.bm25.fit(self.store.corpus()).save(self.path/'bm25')
+    card = read_card(self.path) | dict(passages=len(self), version=self.store.version)
+    with atomic_path(self.path/CARD) as new: new.write_bytes(seal(card))
+    return len(self)

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.mixture import GaussianMixture
-from ..artifacts import Artifact, State
-from ..core import (ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings, check_number,
-                          fingerprint, log, seed_everything, threads)
+from ..artifacts import Artifact, State, check_arrays
+from ..core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings,
+                          check_number, fingerprint, log, seed_everything, threads)
 from ..embed import MODEL_SIZES, Embedder, as_embedder
 from ..estimator import (WORDS, Embeds, Estimator, Flag, OneOf, Real, Share, Whole, as_documents,
                                classes_from_json, classes_to_json, new_vocabulary, number_labels, read)
@@ -936,6 +936,19 @@ def with_prefix(
     "The tensors of one part"
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
+@patch
+def check_saved(self: TopicModel) -> None:
+    "Raise an `ArtifactError` where what was loaded does not belong together"
+    K = len(self.representatives_)
+    check_arrays({name: getattr(self, f'{name}_') for name in ARRAYS}, theta=(len(self.documents_), K),
+                 topic_counts=(K, len(self.vocabulary_)), topic_vectors=(K, None), merged=(self.num_topics_,))
+    if self.merged_.dtype.kind != 'i' or not ((self.merged_ >= 0) & (self.merged_ < K)).all():
+        raise ArtifactError(f"merged should hold numbers of topics below {K}")
+    known, V, F = self.features_.to_arrays(), len(self.vocabulary_), self.word_features
+    pool = len(known['pool']) if 'pool' in known else 0, self.embedding_dim_ + F
+    shapes = dict(idf=(V,), projection=(V, F), pool=pool, values=pool)
+    check_arrays(known, **{name: shapes[name] for name in known})
+
 @patch(cls_method=True)
 def from_state(
     cls: TopicModel,
@@ -951,6 +964,7 @@ def from_state(
     self.vocabulary_ = Vocabulary.from_dict(state.jsons['vocabulary'])
     self.features_ = DocumentFeatures(self.word_features, neighbours=fitted['neighbours'], seed=self.seed)
     self.features_.take_arrays(with_prefix(state.tensors, 'features.'), fitted['mean_length'])
+    self.check_saved()
     self.model_ = self.build(len(self.vocabulary_)).eval()
     self.model_.load_state_dict(with_prefix(state.tensors, 'model.'))
     return self
