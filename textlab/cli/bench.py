@@ -83,7 +83,7 @@ def bench_retrieval(
     data = dict(sets=names, seeds=compare.given['seeds'], runs=runs.to_dict('records'))
     return Answer(data, '\n\n'.join(tables))
 
-# %% ../../nbs/68_cli.bench.ipynb #b1192f14
+# %% ../../nbs/68_cli.bench.ipynb #4eade9ab
 MapRuns = Annotated[Call, Options('bench.maps.bench_maps', {'Runs': 'seeds systems', 'Output': 'out'})]
 
 @command(bench, 'maps', resume=AGAIN, examples='''

@@ -800,7 +800,8 @@ def learn_keras(
         peer = require('umap.parametric_umap', 'keras').ParametricUMAP(
             n_neighbors=neighbours[0].shape[1], min_dist=self.min_dist, metric=self.metric, random_state=self.seed,
             n_jobs=1, precomputed_knn=(*neighbours, None), encoder=encoder, dims=(dim,), batch_size=self.batch_size,
-            n_training_epochs=self.epochs or 1, keras_fit_kwargs=dict(verbose=0), **(back if self.reconstruction else {}))
+            keras_fit_kwargs=dict(verbose=0), **(back if self.reconstruction else {}))
+        peer.n_training_epochs = self.epochs or 1                          # no argument of its constructor
         peer.fit(rows, landmark_positions=given)
     self.network_ = self.new_network(dim)
     self.network_.deviation += 1                                           # its vectors and places have no units
