@@ -99,8 +99,9 @@ def bundles():
 
 OFFERED = bundles()
 LEFT_OUT = {"theta.topics.TopicModel": "decoder latent prior alpha warm_start align_weight beta_decay word_features "
-                                       "neighbours word_dim valid_share"}
-ESTIMATORS = [of for of in OFFERED if of.endswith(("TopicModel", "TopicGCN", "LanguageModel", "DocumentEncoder"))]
+                                       "neighbours word_dim valid_share",
+            "maps.umap.ParametricUMAP": "encoder_layers decoder_layers embedder"}  # embedder: an option of the commands
+ESTIMATORS = [of for of in OFFERED if of.endswith(("TopicModel", "TopicGCN", "LanguageModel", "DocumentEncoder", "ParametricUMAP"))]
 
 
 @pytest.mark.parametrize("of", OFFERED)
