@@ -366,9 +366,11 @@ def count_words(
 def no_minus_one(
     labels: Sequence, # N labels
 ) -> np.ndarray: # [N] the same, with '' in the place of '-1'
-    "Labels with the empty string where there is none; '-1' may say so, see `has_label`"
+    "Labels with the empty string where there is none; '-1' says so beside names, and beside class numbers as in `has_label`"
     labels = np.asarray(labels)
-    return np.where(has_label(labels), labels, '') if labels.dtype.kind in 'UO' else labels
+    if labels.dtype.kind not in 'UO': return labels
+    named = any(isinstance(l, str) and l not in ('', '-1') and not l.isdigit() for l in labels)
+    return np.where(has_label(labels) & ~(named & (labels == '-1')), labels, '')
 
 @patch
 def find_classes(
