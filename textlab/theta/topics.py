@@ -7,7 +7,7 @@ __all__ = ['HALF', 'LEARNED', 'MODES', 'METHODS', 'MONTHS', 'DAYS', 'QUARTER', '
            'cluster_centres', 'tied_mixture', 'FirstTopics', 'first_topics', 'spread_logits', 'log_odds', 'at_home',
            'guess_num_topics', 'TopicModel', 'known_rows', 'no_minus_one', 'encoder_and_words', 'Plan', 'best_epoch',
            'Tables', 'indicators', 'typical_documents', 'heaviest', 'moments', 'groups_of', 'new_numbers',
-           'plain_columns', 'with_prefix', 'note_unseen']
+           'plain_columns', 'with_prefix', 'check_seen']
 
 # %% ../../nbs/11_theta.topics.ipynb #a0fb5e7e
 import json, math, re, warnings
@@ -366,9 +366,11 @@ def count_words(
 def no_minus_one(
     labels: Sequence, # N labels
 ) -> np.ndarray: # [N] the same, with '' in the place of '-1'
-    "Labels with the empty string where there is none; '-1' may say so, see `has_label`"
+    "Labels with the empty string where there is none; '-1' says so beside names, and beside class numbers as in `has_label`"
     labels = np.asarray(labels)
-    return np.where(has_label(labels), labels, '') if labels.dtype.kind in 'UO' else labels
+    if labels.dtype.kind not in 'UO': return labels
+    named = any(isinstance(l, str) and l not in ('', '-1') and not l.isdigit() for l in labels)
+    return np.where(has_label(labels) & ~(named & (labels == '-1')), labels, '')
 
 @patch
 def find_classes(
@@ -1046,18 +1048,18 @@ def from_state(
     return self
 
 # %% ../../nbs/11_theta.topics.ipynb #0dacd50e
-def note_unseen(
+def check_seen(
     labels: np.ndarray, # [N] of the documents to be measured; '' where there is none
     documents: pd.DataFrame, # those of `fit`
 ) -> None:
-    "Say which labels the corpus of `fit` did not have"
+    "Raise a `CorpusError` for a label that the corpus of `fit` did not have: no classifier on topics can predict it"
     if 'label' not in documents: return
-    known = set(no_minus_one(documents['label'])) - {''}
-    new = sorted(set(np.asarray(labels).tolist()) - known - {''}, key=str)
+    known, labels = set(no_minus_one(documents['label'])) - {''}, np.asarray(labels).tolist()
+    new = sorted(set(labels) - known - {''}, key=str)
     if not known or not new: return
-    count = int(np.isin(labels, new).sum())
-    log(f"note: the corpus of fit had no {', '.join(map(repr, new[:5]))}{' …' if len(new) > 5 else ''}: "
-        f"{count:,} documents with such labels can only count as mistakes of a classifier")
+    others = f"; {len(new) - 1} more labels are new" if len(new) > 1 else ''
+    raise CorpusError(f"the label {new[0]!r} ({labels.count(new[0]):,} documents) was not in the corpus that the model "
+                      f"was fitted on; drop those documents or empty their label{others}")
 
 # %% ../../nbs/11_theta.topics.ipynb #6c3d6ae1
 @patch
@@ -1067,14 +1069,14 @@ def evaluate(
     y: Any = None, # N labels, or the name of their column; default: the column `label` where there is one
     embeddings: np.ndarray | None = None, # [N, E]; None: made by the model's embedder
 ) -> dict[str, float]: # measures by name
-    "Coherence and diversity of the topics on these documents, and agreement with their labels"
+    "Coherence and diversity on these documents, and agreement with their labels, all of which `fit` must have seen"
     self.check_fitted()
     corpus, _ = read(X, y, keep_empty=True)
-    theta, texts = self.transform(corpus, embeddings), self.vocabulary_.tokens(corpus['text'])
     labels, theta_train, labels_train = None, None, None
+    if 'label' in corpus.column_names: check_seen(no_minus_one(corpus['label']), self.documents_)
+    theta, texts = self.transform(corpus, embeddings), self.vocabulary_.tokens(corpus['text'])
     if 'label' in corpus.column_names:
         labels = no_minus_one(corpus['label'])
-        note_unseen(labels, self.documents_)
         if 'label' in self.documents_: theta_train, labels_train = self.theta_, no_minus_one(self.documents_['label'])
     self.metrics_ = evaluate_topics(self.topic_words(25), theta, labels, texts, theta_train, labels_train)
     return self.metrics_
