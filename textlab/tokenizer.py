@@ -112,14 +112,14 @@ class BPETokenizer(Artifact):
 # %% ../nbs/03a_tokenizer.ipynb #cc107729
 @contextlib.contextmanager
 def interrupted() -> Iterator[list]: # empty until Ctrl-C
-    "Note Ctrl-C instead of raising it, and raise it at the end; in another thread than the main one nothing is done"
-    pressed = []
-    if threading.current_thread() is not threading.main_thread():
+    "Note Ctrl-C instead of raising it, and raise it at the end; nothing is done in another thread, or where it is ignored"
+    pressed, before = [], signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (None, signal.SIG_IGN):
         yield pressed
         return
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     try: yield pressed
-    finally: signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    finally: signal.signal(signal.SIGINT, before)
     if pressed: raise KeyboardInterrupt
 
 # %% ../nbs/03a_tokenizer.ipynb #52b49cb6
