@@ -262,7 +262,7 @@ def test_a_trained_corrector_is_saved_too(vectors, tmp_path):
     again = Corrector.load(model.save(tmp_path / "m"))
     assert again.correct(vectors[:8], Words()) == model.correct(vectors[:8], Words())
     alone = model.variant(kinds="", sources="neighbour", start=1)
-    assert any(c.source == "corrector" for c in alone.correct(vectors, Words()))
+    assert any(c.calls > 1 for c in alone.correct(vectors, Words()))   # only the trained corrector proposes more
 
 
 def test_hypotheses_are_written_by_models_that_have_not_seen_the_text(monkeypatch):
