@@ -186,10 +186,11 @@ def test_any_object_that_embeds_makes_an_index(corpus, tmp_path):
 
 
 def test_damage_is_named(index):
-    card = json.loads((index.path / CARD).read_text())
+    whole = (index.path / CARD).read_bytes()
+    card = json.loads(whole)
     (index.path / CARD).write_text(json.dumps({k: v for k, v in card.items() if k != "weight"}))
     with pytest.raises(ArtifactError, match="damaged"): SearchIndex.load(index.path)
-    (index.path / CARD).write_text(json.dumps(card))
+    (index.path / CARD).write_bytes(whole)
     file = index.path / "encoder" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
     with pytest.raises(ArtifactError, match="model.safetensors"): SearchIndex.load(index.path)

@@ -1,10 +1,10 @@
 "What the page of textlab.store cannot show: processes that are killed, read while another writes, or write at once; any vectors at all."
-import os, shutil, signal, subprocess, sys, time
+import json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
-from textlab.core import ArtifactError, ConfigError, CorpusError, EmbeddingError, MissingExtraError, TextlabError
+from textlab.core import ArtifactError, ConfigError, CorpusError, EmbeddingError, MissingExtraError, TextlabError, seal
 from textlab.corpus import load_corpus
 from textlab.store import Store, best_rows, latency, read_about, record_batches, rounding, top_rows, unit_rows
 
@@ -193,7 +193,8 @@ def test_a_damaged_description(tmp_path, text):
 
 def test_another_width_than_it_says(tmp_path):
     build(tmp_path/'s'); file = tmp_path/'s'/'store.json'
-    file.write_text(file.read_text().replace('"dim": 8', '"dim": 9'))
+    said = {k: v for k, v in json.loads(file.read_text()).items() if k != 'sha256'}
+    file.write_bytes(seal(said | dict(dim=9)))
     with pytest.raises(ArtifactError, match='8 wide, store.json says 9'): Store.open(tmp_path/'s')
 
 
