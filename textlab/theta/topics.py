@@ -635,7 +635,7 @@ def transform(
     if not len(corpus): return np.zeros((0, self.theta_.shape[1]), np.float32)
     theta = self.shares(self.features_.transform(V, self.vocabulary_.transform(corpus['text'])))
     empty = np.array([not t or t.isspace() for t in corpus['text']])
-    if empty.any():
+    if embeddings is None and empty.any():
         log(f"note: {empty.sum():,} of {len(corpus):,} texts are empty; their rows say what the corpus is about on average")
         theta[empty] = self.theta_.mean(0)
     return theta
