@@ -76,7 +76,7 @@ def maps_inverse(
     *,
     x: float, # the place
     y: float, # the place
-    out: Path, # .npy: [1, E] float32
+    out: Path, # .npy file to be, one row of float32 numbers
     method: str = 'kernel', # average of what lies near; network: the decoder
 ) -> Answer:
     "The vector that belongs to a place"

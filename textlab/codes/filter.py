@@ -709,7 +709,7 @@ def candidates(
     queries: str | Sequence[str], # one question, or Q of them
     nprobe: int | None = None, # codes whose passages are read; 1: those with the question's own code; None: see `kept`
     *,
-    kept: float = .05, # of the passages, where `nprobe` is None
+    kept: float = .05, # share of the passages that is read, where no nprobe is given
     vectors: Any = None, # [Q, E] the teacher's, where they are there already
 ) -> list[np.ndarray]: # per question: positions of passages in `store.ids`, ascending
     "Which passages each question should read"
@@ -725,7 +725,7 @@ def search(
     k: int = 10, # answers wanted
     nprobe: int | None = None, # as in `candidates`
     *,
-    kept: float = .05, # of the passages, where `nprobe` is None
+    kept: float = .05, # share of the passages that is read, where no nprobe is given
     vectors: Any = None, # [Q, E] the teacher's, where they are there already
 ) -> Hits: # ids: Q lists, best first; scores [Q, k] cosines
     "The best of the candidates by the teacher's vectors, compared exactly"
