@@ -140,14 +140,16 @@ def cells_of(page: Path) -> list[dict]:
 def faults(source: list[dict], cells: list[dict]) -> list[str]:
     "What the prepared copy of a page does not say as the page does, one line each"
     wrong, title = [], next((cell["source"] for cell in source if cell["cell_type"] == "markdown"), "")
-    if not TITLE.fullmatch(title.strip()): wrong.append("the first cell holds more than `# Title` and one `> sentence`: nbdev drops the rest")
+    if not TITLE.fullmatch(title.strip()):
+        wrong.append("the first cell holds more than `# Title` and one `> sentence`: nbdev drops the rest")
     shown = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code" and "code-fold" not in cell["source"])
     explained = [cell["source"] for cell in source if re.match(r"#\|\s*exports\b", cell["source"])]
     for code in explained:
         body = re.sub(r"^#\|.*\n", "", code, flags=re.M).strip()
         if shown.count(body) != 1: wrong.append(f"explained code is shown {shown.count(body)} times: {body.splitlines()[0][:60]}")
     for number, cell in enumerate(cells):
-        wrong += [f"cell {number} shows {what}: {found[0].strip()!r}" for what, pattern in RAW.items() if (found := pattern.search(said(cell)))]
+        seen = {what: pattern.search(said(cell)) for what, pattern in RAW.items()}
+        wrong += [f"cell {number} shows {what}: {found[0].strip()!r}" for what, found in seen.items() if found]
         if any("text/html" in output.get("data", {}) for output in cell.get("outputs", [])):
             wrong.append(f"cell {number} has an output in HTML: quarto loads jQuery and RequireJS for it")
         if pictures(cell) and not all(f"#| {key}:" in cell["source"] for key in ("fig-cap", "fig-alt")):
@@ -155,16 +157,23 @@ def faults(source: list[dict], cells: list[dict]) -> list[str]:
     return wrong
 
 
+PREPARE = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': proc_nbs(n_workers=0)"
+
+
+def copied(copy: Path) -> Path:
+    "What the site is made of, in a new folder `copy`"
+    copy.mkdir()
+    for name in ("settings.ini", "_quarto.yml"): shutil.copy(ROOT / name, copy)
+    unneeded = shutil.ignore_patterns(".*", "__pycache__")
+    for name in ("nbs", "textlab"): shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=unneeded)
+    return copy
+
+
 def process() -> None:
     "Prepare every page, in a copy, as nbdev does before quarto renders it; exits where nbdev would stop or a page says less"
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "textlab-docs"
-        copy.mkdir()
-        for name in ("settings.ini", "_quarto.yml"): shutil.copy(ROOT / name, copy)
-        unneeded = shutil.ignore_patterns(".*", "__pycache__")
-        for name in ("nbs", "textlab"): shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=unneeded)
-        work = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': proc_nbs(n_workers=0)"
-        done = subprocess.run([sys.executable, "-c", work], cwd=copy, capture_output=True, text=True)
+        copy = copied(Path(folder) / "textlab-docs")
+        done = subprocess.run([sys.executable, "-c", PREPARE], cwd=copy, capture_output=True, text=True)
         if done.returncode: sys.exit(f"nbdev could not prepare the pages for the site:\n{done.stderr}")
         wrong = [f"{page.name}: {what}" for page in sorted((copy / "_proc").glob("*.ipynb"))
                  for what in faults(cells_of(copy / "nbs" / page.name), cells_of(page))]
