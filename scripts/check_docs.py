@@ -147,6 +147,10 @@ def faults(source: list[dict], cells: list[dict]) -> list[str]:
     for code in explained:
         body = re.sub(r"^#\|.*\n", "", code, flags=re.M).strip()
         if shown.count(body) != 1: wrong.append(f"explained code is shown {shown.count(body)} times: {body.splitlines()[0][:60]}")
+    for before, cell in zip(source, source[1:]):
+        behind = before["cell_type"] == "markdown" and "$$" in prose(before["source"])
+        if behind and re.match(r"#\|\s*export\n(?!from |import )", cell["source"]):
+            wrong.append(f"code behind an equation is not shown, mark it `exports`: {cell['source'].splitlines()[1][:60]}")
     for number, cell in enumerate(cells):
         seen = {what: pattern.search(said(cell)) for what, pattern in RAW.items()}
         wrong += [f"cell {number} shows {what}: {found[0].strip()!r}" for what, found in seen.items() if found]

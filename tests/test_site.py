@@ -30,6 +30,7 @@ def test_a_page_that_says_what_its_notebook_says_has_no_fault():
     ([TITLE | {"source": TITLE["source"] + "\n\nAnd more."}], [], "nbdev drops the rest"),
     ([TITLE, EXPLAINED], [], "shown 0 times"),
     ([TITLE, EXPLAINED], [AS_CODE, AS_CODE], "shown 2 times"),
+    ([TITLE, dict(cell_type="markdown", source="$$x$$"), EXPLAINED | {"source": "#| export\ndef f(x): return x"}], [], "behind an equation"),
     ([TITLE, EXPLAINED], [AS_CODE | {"source": "#| code-fold: show\ndef f(x): return x"}], "shown 0 times"),
     ([TITLE], [AS_CODE | {"source": "# as [`f`](https://a.org/f.html#f)\n1"}], "a raw link in code"),
     ([TITLE], [AS_CODE | {"outputs": [{"data": {"text/markdown": "Call self as a function."}}]}], "inherited"),
