@@ -6,10 +6,11 @@
 __all__ = ['PUBLIC', 'UNSEEN', 'Parameter', 'comments', 'parameter', 'parameters', 'Definition', 'function', 'first_paragraph',
            'definitions', 'class_definitions', 'inline', 'cell_of', 'parameter_table', 'card', 'heading_anchors',
            'markdown_cell', 'raw_html', 'marked', 'only_imports', 'ShowDefinitions', 'Module', 'settings', 'module_of',
-           'plain_html', 'NearLinks', 'named_blocks']
+           'plain_html', 'NearLinks', 'unclear_names', 'named_blocks']
 
 # %% ../nbs/90_site.ipynb #66964e5e
 import ast, html, io, re, tokenize
+from collections import Counter
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
@@ -260,14 +261,31 @@ class NearLinks:
     def __init__(self,
         nb: Any, # a notebook as nbdev holds it
     ):
-        config = settings(nb)[1]
-        self.site = f"]({config['doc_host']}{config['doc_baseurl']}/"
+        folder, config = settings(nb)
+        self.site = re.escape(f"{config['doc_host']}{config['doc_baseurl']}/")
+        self.unclear = unclear_names(folder/config['lib_path']/'_modidx.py')
 
     def __call__(self,
         cell: Any, # of the notebook
     ) -> None:
         "Shorten the links of a cell of prose"
-        if cell.cell_type == 'markdown': cell.source = cell.source.replace(self.site, '](')
+        if cell.cell_type == 'markdown': cell.source = re.sub(rf'\[([^\]]+)\]\({self.site}([^)]*)\)', self.nearer, cell.source)
+
+    def nearer(self,
+        link: re.Match, # its text and the page
+    ) -> str: # markdown
+        "A link to the page beside, or the text alone"
+        name = link[1].strip('`').removesuffix('()')
+        return link[1] if name in self.unclear else f'[{link[1]}]({link[2]})'
+
+def unclear_names(
+    index: Path, # `_modidx.py`, which nbdev writes
+) -> set[str]: # without their modules
+    "Names that several modules or classes define"
+    if not index.is_file(): return set()
+    entries = ast.literal_eval(index.read_text(encoding='utf-8').partition('d = ')[2])['syms']
+    names = [name.rpartition('.')[2] for inner in entries.values() for name in inner]
+    return {name for name, times in Counter(names).items() if times > 1}
 
 def named_blocks(
     cell: Any, # of a notebook
