@@ -3,6 +3,7 @@ import json, shlex
 
 import pytest
 from textlab.cli import run
+from textlab.corpus import load_corpus, read_qrels, read_queries, write_beir
 
 WIKI = ("wiki-mini-passages", "--limit", 120)
 ENCODER = ("--dim", 32, "--fixed_dim", 32)

@@ -211,3 +211,18 @@ def test_bad_use_of_a_model(fitted, mistake, tmp_path):
     assert "is a folder" in mistake(*transform, tmp_path / "folder.npy")
     assert "at most 4" in mistake("theta", "topics", model, "--topic", "5")
     assert "no such folder" in mistake("theta", "topics", tmp_path / "nothing")
+
+
+def test_seed_topics_and_names_by_a_function(tmp_path, answer, mistake, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loud_names.py").write_text("def loud(words, texts): return words[0].upper()")
+    line = ("theta", "fit", "lee", "--limit", 60, "--num_topics", 6, "--epochs", 1, "--embedder", "minilm", "--out", tmp_path / "m")
+    seeds = "Cricket: test wicket; Fire: bushfires firefighters; Afghanistan:"
+    made = answer(*line, "--seed_topics", seeds, "--labels_by", "loud_names:loud", "--no_verbose")
+    names = {row["name"] for row in made["topics"]}
+    assert {"Cricket", "Fire", "Afghanistan"} < names and all(name.isupper() for name in names - {"Cricket", "Fire", "Afghanistan"})
+    shown = answer("theta", "topics", tmp_path / "m", "--topic", 1, "--docs", 2)
+    assert shown["name"] == "Fire" and all(len(d["text"]) > 20 for d in shown["documents_shown"])
+    for more, why in ((("--seed_topics", "A:; A:"), "two topics have the same name"), (("--labels_by", "loud_names:quiet"), "no such function"),
+                      (("--num_topics", 2, "--seed_topics", "a; b; c"), "num_topics=2 for 3 seed topics")):
+        assert why in mistake("theta", "fit", "lee", "--limit", 60, "--embedder", "minilm", "--out", tmp_path / "bad", *more)
