@@ -7,9 +7,9 @@ __all__ = ['TITLES', 'AT', 'COSTS', 'PHASES', 'FILTERS', 'NEEDS', 'ON_VECTORS', 
            'DOMAIN', 'FULL', 'QUICK', 'ABLATIONS', 'BEFORE', 'filter_table', 'plot_filters', 'FilterTask', 'gold_rows',
            'kept_vectors', 'load_filter_task', 'cells', 'FaissCells', 'RandomCells', 'OracleCells', 'student',
            'one_code', 'kmer_codes', 'pooled_cells', 'PooledCells', 'Counted', 'token_codes', 'word_codes',
-           'run_filter', 'bench_codes', 'clustered', 'growth_row', 'bench_growth', 'Recalled', 'ids_found',
+           'run_filter', 'bench_codes', 'clustered', 'growth_row', 'bench_growth', 'recalled', 'ids_found',
            'bench_first_stage', 'missing_phases', 'train_phases', 'web_data', 'train_phase', 'first_sentences',
-           'phase_rows']
+           'phase_rows', 'window_codes', 'bench_documents']
 
 # %% ../../nbs/75_bench.codes.ipynb #754a76ce
 import math, os, shutil, tempfile, time
@@ -27,14 +27,17 @@ from ..codes.adapt import adapt, load_codes
 from ..codes.align import Aligned, align, load_aligned, read_pairs
 from ..codes.filter import (FRACTIONS, BookCodes, CellCodes, Coder, KmerCodes, PooledCodes, bm25_matrix,
                                   code_scores, hashed_counts, index_bytes, judge_filter, oracle_weights, random_codes)
-from ..codes.pretrain import CodesData, prepare, pretrain, read_codes, stream_texts
-from ..core import ConfigError, check_choice, log, require, threads
+from ..codes.kmer import KmerVQVAE, Windows
+from ..codes.pretrain import CodesData, chosen, prepare, pretrain, read_codes, stream_texts
+from ..codes.quantizer import usage
+from ..core import ConfigError, check_choice, fingerprint, log, require, threads
 from ..corpus import load_corpus
-from ..embed import embed, texts_of
+from ..embed import Embedder, embed, texts_of
 from ..lm.retrieval import known_items
 from ..lm.search import SearchIndex
 from ..plots import COLORS, STYLE, canvas
 from ..store import latency
+from ..train import has_bf16
 from ..vectors import best_rows, nearest, smallest, unit_rows
 from ..vocab import count_block, terms
 
@@ -360,18 +363,14 @@ def bench_growth(
     return read_results(out)
 
 # %% ../../nbs/75_bench.codes.ipynb #92fb7b87
-class Recalled:
+def recalled(
+    texts: Sequence[str], # N of them
+    vectors: np.ndarray, # [N, E]
+) -> Embedder: # of these texts alone
     "An embedder that recalls vectors made before"
-    def __init__(
-        self,
-        texts: Sequence[str], # N of them
-        vectors: np.ndarray, # [N, E]
-    ):
-        self.name, self.vectors, self.row = 'recalled', vectors, {t: n for n, t in enumerate(texts)}
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray: # [n, E]
-        "The vectors of some of the texts"
-        return self.vectors[[self.row[t] for t in texts]]
+    row = {text: n for n, text in enumerate(texts)}
+    def read(some): return torch.from_numpy(vectors[[row[text] for text in some]])
+    return Embedder('recalled', vectors.shape[1], lambda: read, weights=fingerprint(vectors))
 
 FIRST_STAGES = {'all passages': lambda: None, 'cells (spherical IVF)': partial(CellCodes, rank=0),
                 'cells with their spread': CellCodes, 'product codes, 24 × 256': BookCodes}
@@ -395,7 +394,7 @@ def bench_first_stage(
     for name in sets:
         task = load_filter_task(name, 'models', str(embeddings))
         corpus = load_corpus([dict(id=str(n), text=text) for n, text in enumerate(task.passages)])
-        teacher = Recalled(task.passages + task.queries, np.concatenate([task.vectors, task.asked]))
+        teacher = recalled(task.passages + task.queries, np.concatenate([task.vectors, task.asked]))
         gold, exact = [{str(n) for n in rows if n >= 0} for rows in task.gold], {}
         with threads(1), tempfile.TemporaryDirectory() as home:
             for system, make in FIRST_STAGES.items():
@@ -415,7 +414,7 @@ WEB, DOMAIN = ('c4', 'wikitext-103', 'wiki-mini'), ('arxiv', 'pubmed', 'alpaca',
 FULL = { # phase -> options of `prepare` and of the phase
     'web': dict(valid_share=.25), 'domain': dict(max_tokens_total=640_000, valid_share=.3),
     '1a': dict(warmup=6400, refit=9600, kmeans_vectors=120_000, balance=.05),
-    '1b': {}, '2': dict(batch_size=64), 'texts': DOMAIN, 'pairs': 'squad', 'limit': 30_000,
+    '1b': {}, '2': dict(batch_size=64), 'texts': DOMAIN, 'pairs': 'squad', 'limit': None,
 }
 QUICK = { # the same in minutes, on text that ships with the dependencies
     'web': dict(max_tokens_total=60_000, vocab_size=2000), 'domain': dict(max_tokens_total=20_000, valid_share=.3),
@@ -504,3 +503,38 @@ def phase_rows(
         about = {k: v for k, v in said.items() if k not in ('before', 'after')}
         rows += [dict(phase=phase, moment=m, **about | values) for m, values in parts.items()]
     return pd.DataFrame(rows)
+
+# %% ../../nbs/75_bench.codes.ipynb #c3ad7324
+@torch.no_grad()
+def window_codes(
+    model: KmerVQVAE, # with a codebook
+    windows: Windows, # N windows
+    batch_size: int = 128, # windows at once
+) -> np.ndarray: # [N, T/k] codes, -1 where there is no k-mer
+    "The code of every k-mer"
+    found = []
+    for rows in np.array_split(np.arange(len(windows)), math.ceil(len(windows)/batch_size)):
+        part = chosen(windows, rows)
+        tokens, length = torch.from_numpy(part.tokens.astype(np.int64)), torch.from_numpy(part.length)
+        with torch.autocast('cpu', torch.bfloat16, enabled=has_bf16('cpu')): found.append(model(tokens, length).codes)
+    return torch.cat(found).numpy()
+
+def bench_documents(
+    out: str | Path, # JSON-lines file that gets a line per number of documents
+    models: str | Path = 'models', # folder of the checkpoints
+    sizes: Sequence[int] = (50, 100, 200, 400), # held-out documents; all of them besides
+    draws: int = 8, # of each number
+) -> pd.DataFrame: # the lines
+    "How the perplexity of the codes grows with the documents that it is measured on"
+    codes, data = load_codes(Path(models)/PHASES['1a']), web_data(Path(models), False)
+    held, rng = chosen(data.windows, data.held), np.random.default_rng(0)
+    numbers, K = window_codes(codes.model, held), codes.model.base_config['num_codes']
+    documents = np.unique(held.document)
+    for size in (*sizes, len(documents)):
+        said = []
+        for _ in range(draws if size < len(documents) else 1):
+            part = numbers[np.isin(held.document, rng.choice(documents, size, replace=False))]
+            said.append(usage(part[part >= 0], K))
+        row = dict(documents=size, assignments=np.mean([s['assignments'] for s in said]))
+        add_result(out, row | dict(perplexity=np.mean([s['perplexity'] for s in said])))
+    return read_results(out)
