@@ -7,14 +7,14 @@ __all__ = ['TITLES', 'AT', 'COSTS', 'PHASES', 'FILTERS', 'NEEDS', 'ON_VECTORS', 
            'DOMAIN', 'FULL', 'QUICK', 'ABLATIONS', 'BEFORE', 'filter_table', 'plot_filters', 'FilterTask', 'gold_rows',
            'kept_vectors', 'load_filter_task', 'cells', 'FaissCells', 'RandomCells', 'OracleCells', 'student',
            'one_code', 'kmer_codes', 'pooled_cells', 'PooledCells', 'Counted', 'token_codes', 'word_codes',
-           'run_filter', 'bench_codes', 'clustered', 'growth_row', 'bench_growth', 'recalled', 'ids_found',
+           'run_filter', 'bench_codes', 'clustered', 'growth_row', 'bench_growth', 'recalled', 'first_stage_row',
            'bench_first_stage', 'missing_phases', 'train_phases', 'web_data', 'train_phase', 'first_sentences',
            'phase_rows', 'window_codes', 'bench_documents']
 
 # %% ../../nbs/75_bench.codes.ipynb #754a76ce
-import math, os, shutil, tempfile, time
+import itertools, math, os, shutil, tempfile, time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -372,41 +372,45 @@ def recalled(
     def read(some): return torch.from_numpy(vectors[[row[text] for text in some]])
     return Embedder('recalled', vectors.shape[1], lambda: read, weights=fingerprint(vectors))
 
-FIRST_STAGES = {'all passages': lambda: None, 'cells (spherical IVF)': partial(CellCodes, rank=0),
-                'cells with their spread': CellCodes, 'product codes, 24 × 256': BookCodes}
+FIRST_STAGES = 'random cells', 'cells (spherical IVF)', 'cells with their spread', 'product codes, 24 × 256'
 
-def ids_found(
+def first_stage_row(
     index: SearchIndex, # over passages
-    queries: Sequence[str], # Q questions
+    task: FilterTask, # with Q questions
     mode: str, # 'dense' or 'hybrid'
-) -> list[list[str]]: # Q lists of at most ten ids
-    "The ten best of each question"
-    return [[hit['id'] for hit in hits] for hits in index.search(queries, mode=mode)]
+    kept: float, # share of the passages that is read
+    exact: list[set[str]] | None, # the ten ids of each question that a search of all passages finds; None: this is it
+    timed: int = 200, # questions asked one by one, for the clock
+) -> tuple[dict[str, float], list[set[str]]]: # the measures, and the ten ids of each question
+    "What a search finds, and how long it takes"
+    found = [{hit['id'] for hit in hits} for hits in index.search(task.queries, mode=mode, kept=kept)]
+    same = [len(a & b)/len(b) for a, b in zip(found, exact or found)]
+    gold = [{str(n) for n in rows if n >= 0} for rows in task.gold]
+    clock = latency(partial(index.search, mode=mode, kept=kept), task.queries[:timed])
+    return dict(same=float(np.mean(same)), recall=float(np.mean([len(a & g)/len(g) for a, g in zip(found, gold)])),
+                p50_ms=clock['p50_ms'], p95_ms=clock['p95_ms']), found
 
 # %% ../../nbs/75_bench.codes.ipynb #4376cf79
 def bench_first_stage(
     out: str | Path, # JSON-lines file that gets a line per set, way and first stage
     sets: Sequence[str] = ('nq', 'squad'), # or 'wiki-mini'
     embeddings: str | Path = 'vectors', # folder of the teacher's vectors; made there where they are missing
-    timed: int = 200, # questions asked one by one, for the clock
+    most: int = 2000, # questions of each set, the first ones
 ) -> pd.DataFrame: # the lines
     "Search with codes as the first stage, beside the search of all passages"
     for name in sets:
         task = load_filter_task(name, 'models', str(embeddings))
+        task = replace(task, queries=task.queries[:most], asked=task.asked[:most], gold=task.gold[:most])
         corpus = load_corpus([dict(id=str(n), text=text) for n, text in enumerate(task.passages)])
-        teacher = recalled(task.passages + task.queries, np.concatenate([task.vectors, task.asked]))
-        gold, exact = [{str(n) for n in rows if n >= 0} for rows in task.gold], {}
+        teacher, exact = recalled(task.passages + task.queries, np.concatenate([task.vectors, task.asked])), {}
         with threads(1), tempfile.TemporaryDirectory() as home:
-            for system, make in FIRST_STAGES.items():
-                index = SearchIndex.build(corpus, teacher, Path(home)/'index', vectors=task.vectors, codes=make())
-                for mode in ('dense', 'hybrid'):
-                    found = ids_found(index, task.queries, mode)
+            for system in ('all passages', *FIRST_STAGES):
+                codes = ON_VECTORS[system](task) if system in ON_VECTORS else None
+                index = SearchIndex.build(corpus, teacher, Path(home)/'index', vectors=task.vectors, codes=codes)
+                for mode, kept in itertools.product(('dense', 'hybrid'), (.01, .05) if codes else (1.,)):
+                    row, found = first_stage_row(index, task, mode, kept, exact.get(mode))
                     exact.setdefault(mode, found)
-                    same = np.mean([len({*a} & {*b})/len(b) for a, b in zip(found, exact[mode])])
-                    answered = np.mean([len({*a} & g)/len(g) for a, g in zip(found, gold)])
-                    clock = latency(partial(index.search, mode=mode), task.queries[:timed])
-                    add_result(out, dict(set=name, mode=mode, system=system, same=float(same), recall=float(answered),
-                                         passages=len(corpus), p50_ms=clock['p50_ms'], p95_ms=clock['p95_ms']))
+                    add_result(out, dict(set=name, mode=mode, system=system, kept=kept, passages=len(corpus)) | row)
     return read_results(out)
 
 # %% ../../nbs/75_bench.codes.ipynb #e8e3bec0
