@@ -49,10 +49,10 @@ notebooks: export ## Execute every page top to bottom in a fresh kernel, save ou
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=nbs
 
-# README.md is made by scripts/make_readme.py; newer than the index, nbdev_docs leaves it alone.
-docs-check: $(READY) ## Sidebar, links, equations, images and citations of the site; renders it too where quarto is installed
+docs-check: $(READY) ## Links, equations, citations, and what the site shows of each page; renders it and opens it in a browser where there are both
 	$(BIN)/python scripts/check_docs.py --process
-	@if command -v quarto >/dev/null; then touch README.md && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_docs; \
+	@if command -v quarto >/dev/null; then PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_docs \
+	  && TEXTLAB_SITE="$(CURDIR)/_docs" $(BIN)/python -m pytest -q tests/test_site.py; \
 	else echo "quarto is not on PATH: the site itself was not rendered (the workflow does it)"; fi
 
 bench: $(READY) ## Benchmarks against named peers; first: .venv/bin/pip install --no-deps -r requirements-bench.lock (BENCH="topics --help")

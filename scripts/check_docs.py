@@ -1,5 +1,5 @@
 "What can be wrong with the site and be seen without rendering it: sidebar, links, images, equations, citations"
-import argparse, ast, re, shutil, subprocess, sys, tempfile
+import argparse, ast, json, re, shutil, subprocess, sys, tempfile
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -106,18 +106,84 @@ def mixed(page: Path) -> list[str]:
     return wrong
 
 
+TITLE = re.compile(r"# \S[^\n]*\n\n> \S[^\n]*")  # a title and one sentence on one line
+RAW = {  # what a reader of the site should not see
+    "a raw link in code": re.compile(r"\[`[^`\n]+`\]\((https?:|\w+\.html)"),
+    "a docstring that was inherited": re.compile(r"Call self as a function|Return repr\(self\)|Return (a|the) str(ing)? representation|"
+                                                 r"Initialize self\.|See help\(type\(self\)\)"),
+    "a directive of a library's own documentation": re.compile(r"^\s*\.\. (note|math|code-block|warning)::", re.M),
+    "the name of a module that ran the page": re.compile(r"\b__main__\.\w"),
+    "an object without a name": re.compile(r"<(\w+\.)*object object at 0x"),
+    "a call of show_doc": re.compile(r"^show_doc\(", re.M),
+}
+
+
+def said(cell: dict) -> str:
+    "What a prepared cell shows as code or text: not prose, which may name such things"
+    outputs = "".join("".join(output.get("text", "")) + "".join("".join(output.get("data", {}).get(kind, ""))
+                      for kind in ("text/plain", "text/markdown")) for output in cell.get("outputs", []))
+    blocks = "\n".join(found[0] for found in FENCE.finditer(cell["source"])) if cell["cell_type"] == "markdown" else cell["source"]
+    return blocks + "\n" + outputs
+
+
+def pictures(cell: dict) -> int:
+    "How many pictures a cell has drawn"
+    return sum(any(kind.startswith("image/") for kind in output.get("data", {})) for output in cell.get("outputs", []))
+
+
+def cells_of(page: Path) -> list[dict]:
+    "The cells of a notebook, prepared or not, each source as one text"
+    found = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in found]
+
+
+def faults(source: list[dict], cells: list[dict]) -> list[str]:
+    "What the prepared copy of a page does not say as the page does, one line each"
+    wrong, title = [], next((cell["source"] for cell in source if cell["cell_type"] == "markdown"), "")
+    if not TITLE.fullmatch(title.strip()):
+        wrong.append("the first cell holds more than `# Title` and one `> sentence`: nbdev drops the rest")
+    shown = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code" and "code-fold" not in cell["source"])
+    explained = [cell["source"] for cell in source if re.match(r"#\|\s*exports\b", cell["source"])]
+    for code in explained:
+        body = re.sub(r"^#\|.*\n", "", code, flags=re.M).strip()
+        if shown.count(body) != 1: wrong.append(f"explained code is shown {shown.count(body)} times: {body.splitlines()[0][:60]}")
+    for before, cell in zip(source, source[1:]):
+        behind = before["cell_type"] == "markdown" and "$$" in prose(before["source"])
+        if behind and re.match(r"#\|\s*export\n(?!from |import )", cell["source"]):
+            wrong.append(f"code behind an equation is not shown, mark it `exports`: {cell['source'].splitlines()[1][:60]}")
+    for number, cell in enumerate(cells):
+        seen = {what: pattern.search(said(cell)) for what, pattern in RAW.items()}
+        wrong += [f"cell {number} shows {what}: {found[0].strip()!r}" for what, found in seen.items() if found]
+        if any("text/html" in output.get("data", {}) for output in cell.get("outputs", [])):
+            wrong.append(f"cell {number} has an output in HTML: quarto loads jQuery and RequireJS for it")
+        if pictures(cell) and not all(f"#| {key}:" in cell["source"] for key in ("fig-cap", "fig-alt")):
+            wrong.append(f"cell {number} draws a picture without `#| fig-cap:` and `#| fig-alt:`")
+    return wrong
+
+
+PREPARE = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': proc_nbs(n_workers=0)"
+
+
+def copied(copy: Path) -> Path:
+    "What the site is made of, in a new folder `copy`"
+    copy.mkdir()
+    for name in ("settings.ini", "_quarto.yml"): shutil.copy(ROOT / name, copy)
+    unneeded = shutil.ignore_patterns(".*", "__pycache__")
+    for name in ("nbs", "textlab"): shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=unneeded)
+    return copy
+
+
 def process() -> None:
-    "Prepare every page, in a copy, as nbdev does before quarto renders it; raises where nbdev would stop"
+    "Prepare every page, in a copy, as nbdev does before quarto renders it; exits where nbdev would stop or a page says less"
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "textlab-docs"
-        copy.mkdir()
-        for name in ("settings.ini", "_quarto.yml"): shutil.copy(ROOT / name, copy)
-        unneeded = shutil.ignore_patterns(".*", "__pycache__")
-        for name in ("nbs", "textlab"): shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=unneeded)
-        work = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': proc_nbs(n_workers=0)"
-        done = subprocess.run([sys.executable, "-c", work], cwd=copy, capture_output=True, text=True)
-    if done.returncode: sys.exit(f"nbdev could not prepare the pages for the site:\n{done.stderr}")
-    print("nbdev prepares every page for the site")
+        copy = copied(Path(folder) / "textlab-docs")
+        done = subprocess.run([sys.executable, "-c", PREPARE], cwd=copy, capture_output=True, text=True)
+        if done.returncode: sys.exit(f"nbdev could not prepare the pages for the site:\n{done.stderr}")
+        wrong = [f"{page.name}: {what}" for page in sorted((copy / "_proc").glob("*.ipynb"))
+                 for what in faults(cells_of(copy / "nbs" / page.name), cells_of(page))]
+    for line in wrong: print(line, file=sys.stderr)
+    if wrong: sys.exit(f"{len(wrong)} faults in the pages that nbdev prepared for the site")
+    print("nbdev prepares every page for the site, and each says what its notebook says")
 
 
 def generated() -> list[str]:

@@ -133,7 +133,8 @@ def code_lines():
     for page in PAGES:
         for cell in cells(page):
             if cell["cell_type"] != "code": continue
-            for line in "".join(cell["source"]).splitlines(): yield f"{page.name}, cell {cell['id']}", line
+            for line in "".join(cell["source"]).splitlines():
+                if not line.startswith("#| fig-"): yield f"{page.name}, cell {cell['id']}", line  # a caption is prose
     for path in [*ROOT.glob("tests/*.py"), *ROOT.glob("scripts/*.py"), *PACKAGE.glob("*/__init__.py"), ROOT / "setup.py"]:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             yield f"{path.relative_to(ROOT)}:{number}", line
