@@ -212,6 +212,8 @@ def problems() -> list[str]:
     keys = re.findall(r"^@\w+\{([^,\s]+),", bib, re.M)
     wrong += [f"references.bib: {key} stands there twice" for key in sorted({key for key in keys if keys.count(key) > 1})]
     if bib.count("{") != bib.count("}"): wrong.append("references.bib: braces do not match")
+    cited = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    wrong += [f"references.bib: nobody cites {key}" for key in keys if not re.search(rf"@{key}\b", cited)]
     documents = {path: Document(path) for path in paths + [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]}
     for path, document in documents.items():
         found = links(document, documents)

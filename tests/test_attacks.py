@@ -12,6 +12,7 @@ from textlab.core import ArtifactError, ConfigError, EmbeddingError, TextlabErro
 from textlab.corpus import load_corpus, read_csv
 from textlab.embed import Embedder, embed, load_embedder, load_embeddings
 from textlab.lm.search import SearchIndex
+from textlab.vocab import Vocabulary
 
 PLACES = int(os.environ.get("TEXTLAB_DAMAGE", 12))
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -400,10 +401,18 @@ def models(tmp_path_factory):
     LanguageModel(**small).fit(TEXTS * 3, valid=TEXTS * 2).save(folder / "lm")
     BPETokenizer.train(TEXTS, 280).save(folder / "tokens")
 
+    from textlab.topicgcn import LDA, TopicGCN, TopicSpace
+    TopicGCN(2, doc_features="tfidf", epochs=1, lda_passes=1).fit(TEXTS, y).save(folder / "topicgcn")
+    TopicSpace(2, embedding_dim=4, epochs=1, max_iter=1).fit(TEXTS).save(folder / "space")
+    counts = Vocabulary(min_df=1).fit_transform(TEXTS)
+    LDA(2, max_iter=1).fit(counts).save(folder / "lda")
+
     def use_theta(m):
         m.transform(TEXTS[:3], embeddings=X[:3]); m.topic_words(3); m.topic_info(); m.representative_docs(0); m.hierarchy()
     uses = dict(theta=use_theta, bm25=lambda m: m.scores(["copper wolf"]), encoder=lambda m: m.encode(["copper wolf"]),
-                lm=lambda m: m.generate("copper", 3), tokens=lambda m: m.encode("copper"))
+                lm=lambda m: m.generate("copper", 3), tokens=lambda m: m.encode("copper"),
+                topicgcn=lambda m: (m.predict(["copper wolf"]), m.topic_words(2), m.graph_.stats()),
+                space=lambda m: (m.transform(["copper wolf"]), m.topic_words(2)), lda=lambda m: m.transform(counts))
     return folder, uses
 
 
@@ -416,7 +425,7 @@ def nonsense(a):
     if a.dtype.kind in "iu": yield from (np.full_like(a, 2**31 - 1), np.full_like(a, -5), a.astype(float) + .5)
 
 
-@pytest.mark.parametrize("kind", ["theta", "bm25", "encoder", "lm", "tokens"])
+@pytest.mark.parametrize("kind", ["theta", "bm25", "encoder", "lm", "tokens", "topicgcn", "space", "lda"])
 def test_arrays_that_make_no_sense_are_refused(models, tmp_path, kind):
     from safetensors.torch import load_file, save_file
     from textlab.artifacts import describe

@@ -1,5 +1,5 @@
 "What people hand in: tables, labels, separated values and numbers as they come, and as many rows out as in"
-import json, pickle, uuid, warnings
+import gzip, json, pickle, subprocess, sys, uuid, warnings
 
 import numpy as np
 import pandas as pd
@@ -151,6 +151,28 @@ def test_several_labels_in_one_cell_are_refused(several):
     assert judge().fit(corpus([[l] for l in LABELS])).classes_.tolist() == ["bread", "garden"]
 
 
+@pytest.mark.parametrize("values, classes", [
+    (pd.array([1, None, 2] * 14, dtype="Int64")[:40], [1, 2]), (pd.array(["a", None, "b"] * 14, dtype="string")[:40], ["a", "b"]),
+    (pd.Categorical((["a", None, "b"] * 14)[:40]), ["a", "b"]), (pd.array(([True, None, False] * 14)[:40], dtype="boolean"), [False, True]),
+    ([1., np.nan, 2.] * 13 + [1.], [1, 2]), ([b"a", b"b"] * 20, ["a", "b"])])
+def test_a_hole_of_pandas_is_no_class_and_labels_keep_their_type(values, classes):
+    "As y, and as a column of the table"
+    frame = pd.DataFrame({"text": TEXTS, "label": values})
+    assert judge().fit(frame).classes_.tolist() == classes
+    if not isinstance(values, list): assert judge().fit(TEXTS, values).classes_.tolist() == classes
+    assert set(load_corpus(frame)["label"]) - {""} == {str(c) for c in classes}
+
+
+def test_an_object_is_no_label():
+    with pytest.raises(CorpusError, match="row 0.*an object .* is no label"): load_corpus([{"text": "a", "label": {"topic": "b"}}])
+
+
+def test_a_text_that_pandas_misses_is_an_empty_row(models):
+    topics, classes, _ = models
+    texts = pd.Series(["rose", pd.NA, "dough"], dtype="string")
+    assert topics.transform(texts).shape == (3, 2) and len(classes.predict(texts)) == 3
+
+
 # --- separated values -------------------------------------------------------------------------------
 
 def texts_of(tmp_path, name, content, **options):
@@ -205,6 +227,50 @@ def test_delimiter_and_quoting_on_the_command_line(tmp_path, answer, mistake):
     assert "quoting" in mistake("corpus", "info", tmp_path / "a.csv", "--quoting", "some")
     (tmp_path / "a.txt").write_text("one\n")
     assert "only a .csv or .tsv" in mistake("corpus", "info", tmp_path / "a.txt", "--delimiter", ";")
+
+
+@pytest.mark.parametrize("content, rows", [("id,text\r1,one\r2,two\r", ["one", "two"]), ("\n\nid,text\n1,one\n\n2,two\n", ["one", "two"]),
+                                           ("\ufeff\nid;text\n1;one\n", ["one"])])
+def test_old_line_ends_and_blank_lines_above_the_header(tmp_path, content, rows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert texts_of(tmp_path, "a.csv", content) == rows
+
+
+def test_swallowed_rows_that_hold_the_delimiter_are_found(tmp_path):
+    with pytest.raises(CorpusError, match="line 3: a quotation mark opens a field that runs on to line 5"):
+        texts_of(tmp_path, "a.csv", '\nid,text\n1,"one\n2,two, or 2\n3,three, or 3"\n4,four\n')
+    with pytest.warns(UserWarning, match=r"run over lines that look like rows \(lines 2-4\)"):
+        assert len(texts_of(tmp_path, "b.csv", 'text\n"one\ntwo\nthree"\nfour\n')) == 2
+
+
+def test_kinds_of_files_that_people_have(tmp_path):
+    table = pd.DataFrame({"id": ["a", "b"], "text": ["one", "two"]})
+    table.to_json(tmp_path / "a.ndjson", orient="records", lines=True)
+    table.to_csv(tmp_path / "a.tab", sep="\t", index=False)
+    table.to_excel(tmp_path / "a.xlsx", index=False)
+    (tmp_path / "A.JSONL.GZ").write_bytes(gzip.compress((tmp_path / "a.ndjson").read_bytes()))
+    for year in (2023, 2024):
+        (tmp_path / "parts" / f"year={year}").mkdir(parents=True)
+        part = table if year == 2023 else table.replace({"id": {"a": "c", "b": "d"}})
+        part.to_parquet(tmp_path / "parts" / f"year={year}" / "0.parquet")
+    for name in ("a.ndjson", "a.tab", "a.xlsx", "A.JSONL.GZ"):
+        for streaming in (False, True):
+            assert [r["text"] for r in load_corpus(tmp_path / name, streaming=streaming)] == ["one", "two"], name
+    parts = load_corpus(tmp_path / "parts")
+    assert parts["id"][:] == list("abcd") and parts["year"][:] == [2023, 2023, 2024, 2024]
+    assert len(load_corpus(tmp_path / "parts", limit=3)) == 3
+
+
+@pytest.mark.parametrize("given, rows", [("one\ntwo\n", 2), ('{"text": "one"}\n{"text": "two"}\n', 2), ('["one"]', 1)])
+def test_the_standard_input_is_a_corpus(given, rows):
+    done = subprocess.run([sys.executable, "-m", "textlab", "corpus", "info", "-", "--json"], input=given, text=True, capture_output=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["documents"] == rows, done.stderr
+
+
+def test_files_of_a_folder_that_are_left_out_are_counted(tmp_path):
+    for name in ("a.txt", "b.md", "c.md", "d.docx"): (tmp_path / name).write_text("x")
+    with pytest.warns(UserWarning, match="there are others .2 .md, 1 .docx"): assert len(load_corpus(tmp_path)) == 1
 
 
 def test_a_folder_of_files_in_capitals(tmp_path):
@@ -294,6 +360,12 @@ def test_lists_beside_the_texts_are_saved(tmp_path):
     model = TopicModel(2, epochs=1).fit(ds, embeddings=VECTORS)
     again = TopicModel.load(model.save(tmp_path / "model"))
     assert again.documents_["tags"][0] == '["a", "b"]' and (again.theta_ == model.theta_).all()
+
+
+def test_infinity_beside_the_texts_is_saved(tmp_path):
+    frame = pd.DataFrame({"text": TEXTS, "x": [float("inf")] * 20 + [float("nan")] * 20, "n": pd.array([1, None] * 20, dtype="Int64")})
+    TopicModel(2, epochs=1).fit(frame, embeddings=VECTORS).save(tmp_path / "m")
+    assert TopicModel.load(tmp_path / "m").documents_[["x", "n"]].iloc[[0, -1]].values.tolist()[0] == ["inf", 1]
 
 
 def test_a_stream_is_a_corpus():

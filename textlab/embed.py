@@ -9,13 +9,13 @@ __all__ = ['MODEL_SIZES', 'QWEN_PROMPT', 'QWEN_TOKENS', 'DATA_ONLY', 'LOAD_ERROR
            'snapshot', 'local_model', 'find_model', 'minilm_folder', 'folder_weights', 'transformer_embedder',
            'load_minilm', 'load_qwen', 'named_code', 'check_modules', 'load_sentence_transformer', 'register_embedder',
            'load_own', 'named_folder', 'check_named', 'load_embedder', 'open_embedder', 'load_foreign', 'model_type',
-           'Wrapped', 'Transformed', 'as_embedder', 'text_of', 'texts_of', 'write_matrix', 'right_blocks', 'is_matrix',
-           'Shards', 'open_shards', 'rescue', 'encode_shards', 'join_shards', 'this_rank', 'wait_for_shards', 'embed',
-           'save_embeddings', 'load_embeddings']
+           'pieces', 'average_pieces', 'chunked', 'note_cut', 'Wrapped', 'Transformed', 'as_embedder', 'text_of',
+           'texts_of', 'write_matrix', 'right_blocks', 'is_matrix', 'Shards', 'open_shards', 'rescue', 'encode_shards',
+           'join_shards', 'this_rank', 'wait_for_shards', 'embed', 'save_embeddings', 'load_embeddings']
 
 # %% ../nbs/04_embed.ipynb #96702567
 import contextlib, copyreg, functools, hashlib, importlib.util, os, re, shutil, textwrap, time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -373,6 +373,7 @@ def load_sentence_transformer(
     if max_tokens: model.max_seq_length = max_tokens
     def network(texts: list[str]) -> torch.Tensor:
         return model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
+    network.tokenizer = model.tokenizer
     return Embedder(name, network(['.']).shape[1], lambda: network, weights=lambda: folder_weights(folder),
                     max_tokens=model.max_seq_length, batch_size=batch_size or 32,
                     query_prompt=(model.prompts or {}).get('query') or '')
@@ -422,14 +423,19 @@ def load_embedder(
     batch_size: int | None = None, # texts in a batch, default: 32, or the size's own
     max_tokens: int | None = None, # cut texts there, default: the model's own (MiniLM 256, Qwen 8,192)
     dtype: str | None = None, # 'float32' or 'bfloat16', default: float32, on a GPU bfloat16 for Qwen
+    chunks: bool = False, # average over all pieces of a long text? else its beginning is read
 ) -> Embedder:
     "Load the embedder of that name, or raise an `EmbeddingError` that says how to get it"
-    if not isinstance(name, (str, Path)): return as_embedder(name, device=device, batch_size=batch_size)
+    if not isinstance(name, (str, Path)):
+        made = as_embedder(name, device=device, batch_size=batch_size)
+        return chunked(made) if chunks else made
     made = open_embedder(str(name), default_device() if device is None else torch.device(device), batch_size, max_tokens, dtype)
+    if chunks: made = chunked(made)
     options = dict(device=None if device is None else str(device), batch_size=batch_size, max_tokens=max_tokens, dtype=dtype)
-    made.origin = str(name), options                    # for a pickle, which must not hold the weights
+    made.origin = str(name), options | dict(chunks=chunks)   # for a pickle, which must not hold the weights
     return made
 
+# %% ../nbs/04_embed.ipynb #744b556a
 def open_embedder(
     name: str, # as in `load_embedder`
     device: torch.device, # where it runs
@@ -467,6 +473,58 @@ def model_type(folder: Path) -> str | None:
     try: return from_json((folder/'config.json').read_bytes()).get('model_type')
     except (OSError, ValueError, AttributeError): return None
 
+# %% ../nbs/04_embed.ipynb #3fa15e83
+def pieces(
+    text: str, # any text
+    tokenizer: Any, # of `transformers`, a fast one
+    length: int, # tokens of a piece
+) -> tuple[list[str], list[int]]: # P pieces, and the tokens of each; a short text is one piece
+    "Cut a text where its tokens end"
+    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)['offset_mapping']
+    if len(spans) <= length: return [text], [max(1, len(spans))]
+    parts = [spans[i:i + length] for i in range(0, len(spans), length)]
+    return [text[part[0][0]:part[-1][1]] for part in parts], [len(part) for part in parts]
+
+def average_pieces(
+    base: Embedder, # reads so many tokens
+) -> Callable[[list[str]], torch.Tensor]: # B texts to vectors [B, E]
+    "A network that reads the whole of each text"
+    tokenizer = getattr(base.network, 'tokenizer', None)
+    if not getattr(tokenizer, 'is_fast', False):
+        raise EmbeddingError(f"{base.name} has no fast tokenizer, so that texts cannot be cut into chunks for it")
+    length = base.max_tokens - tokenizer.num_special_tokens_to_add()
+    def network(texts: list[str]) -> torch.Tensor:
+        cut = [pieces(t, tokenizer, length) for t in texts]
+        flat = [piece for parts, _ in cut for piece in parts]
+        blocks = range(0, len(flat), base.batch_size)
+        Z = np.concatenate([base.encode_batch(flat[i:i + base.batch_size]) for i in blocks])              # (P, E)
+        weights = np.concatenate([tokens for _, tokens in cut]).astype(np.float32)
+        starts = np.cumsum([0, *(len(parts) for parts, _ in cut)])[:-1]
+        return torch.from_numpy(np.add.reduceat(Z*weights[:, None], starts))             # (P, E) -> (B, E)
+    return network
+
+def chunked(
+    base: Embedder, # reads the beginning of a text
+) -> Embedder: # reads the whole
+    "An embedder that averages over chunks"
+    if base.max_tokens is None or base.name.startswith('chunks:'): return base
+    return Embedder(f'chunks:{base.name}', base.dim, lambda: average_pieces(base), batch_size=base.batch_size,
+                    weights=lambda: fingerprint('chunks', base.fingerprint), query_prompt=base.query_prompt)
+
+register_embedder('chunks', lambda rest, **options: load_embedder(rest, chunks=True, **options))
+
+# %% ../nbs/04_embed.ipynb #55b2897b
+def note_cut(
+    model: Embedder, # about to read
+    texts: Sequence[str], # N texts
+) -> None:
+    "Say so where most of the texts are longer than what the model reads; words are counted, at 1.35 tokens each"
+    if not model.max_tokens or not len(texts): return
+    cut = sum(1.35*len(t.split()) > model.max_tokens for t in texts)
+    if cut*2 > len(texts):
+        log(f"note: {model.name} reads the first {model.max_tokens:,} tokens of a text, and {cut:,} of {len(texts):,} "
+            f"texts are longer; the embedder chunks:{model.name} averages over all of a text")
+
 # %% ../nbs/04_embed.ipynb #4d81c718
 PROBES = ['', 'The ship left the harbour at dawn.', 'Der Vertrag wurde 1903 unterschrieben.'] # they tell embedders apart
 
@@ -503,6 +561,7 @@ class Wrapped(Embedder):
         X = check_embeddings(self.model.encode_queries(check_texts(texts)), dim=self.dim)
         return F.normalize(torch.from_numpy(X), dim=1).numpy()
 
+# %% ../nbs/04_embed.ipynb #ecd09eba
 class Transformed:
     "A fitted transformer or Pipeline of scikit-learn, texts to numbers, as an object with `encode`"
     def __init__(
@@ -739,16 +798,21 @@ def embed(
     batch_size: int | None = None, # texts in a batch, default: the embedder's
     shard_size: int = 2048, # texts in a shard: what a kill can cost
     with_title: str | bool = 'auto', # embed `title. text` where there is a title
+    chunks: bool = False, # average over all pieces of a long text? else what the model reads of it
     rank: int | None = None, # number of this process, default: RANK of the environment, else 0
     world_size: int | None = None, # processes that share the work, default: WORLD_SIZE of the environment, else 1
     patience: float = 600., # seconds to wait for other processes without a new shard
 ) -> np.ndarray: # [N, E] float32, unit rows; memory-mapped and read-only where cached
     "Embed a corpus, once"
     texts, model = texts_of(corpus, with_title), as_embedder(embedder)
-    if cache_dir is None: return model.encode(texts, batch_size=batch_size)
+    if chunks: model = chunked(model)
+    if cache_dir is None:
+        note_cut(model, texts)
+        return model.encode(texts, batch_size=batch_size)
     rank, world_size = this_rank(rank, world_size)
     run = open_shards(cache_dir, model, texts, shard_size)
     if not run.complete():
+        note_cut(model, texts)
         encode_shards(run, model, texts, rank, world_size, batch_size)
         wait_for_shards(run, joined=rank > 0, patience=patience)
         if rank == 0 and not run.complete(): join_shards(run)

@@ -510,7 +510,7 @@ def writing(self: Store) -> Iterator[None]:
 
 @patch
 def list_files(self: Store) -> None:
-    "Note the hashes of files that are new in `store.json`; where it cannot be written, those files are not verified"
+    "Add the hashes of new files to `store.json`; where it cannot be written, those files are not verified"
     about = read_about(self.path)
     about |= dict(format=FORMAT, version=self.version, files=file_hashes(self.path, about['files']))
     with contextlib.suppress(TextlabError), atomic_path(self.path/'store.json') as new: new.write_bytes(seal(about))
@@ -537,6 +537,18 @@ def incoming(
                           f"add passages {'with' if self.about['codes'] else 'without'} them, or build it again")
     return ds, X, None if codes is None else code_lists(codes, len(ds))
 
+@patch
+def reader(
+    self: Store,
+    ds: Dataset, # n passages
+    X: np.ndarray, # [n, E] float32
+    lists: list[np.ndarray] | None, # n lists of codes
+    rows: np.ndarray, # [n] their numbers
+) -> pa.RecordBatchReader:
+    "Rows on their way into the table"
+    return pa.RecordBatchReader.from_batches(table_schema(self.dim), record_batches(ds, X, lists, rows))
+
+# %% ../nbs/08_store.ipynb #8dfc4ea6
 @patch
 def add(
     self: Store,
@@ -572,11 +584,6 @@ def update(
         reader = self.reader(ds, X, lists, self.rows[self.positions(ds['id'])])
         self._table.merge_insert('row').when_matched_update_all().execute(reader)
     return len(self)
-
-@patch
-def reader(self: Store, ds: Dataset, X: np.ndarray, lists: list[np.ndarray] | None, rows: np.ndarray) -> pa.RecordBatchReader:
-    "Rows on their way into the table"
-    return pa.RecordBatchReader.from_batches(table_schema(self.dim), record_batches(ds, X, lists, rows))
 
 # %% ../nbs/08_store.ipynb #417801fa
 @patch

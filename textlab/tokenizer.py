@@ -236,7 +236,10 @@ def to_transformers(self: BPETokenizer) -> PreTrainedTokenizerFast:
 
 @patch
 def to_state(self: BPETokenizer) -> State:
-    return State(config={'vocab_size': self.vocab_size}, jsons={'tokenizer': self.to_json()})
+    "What is saved: a folder that `AutoTokenizer` of transformers reads, too"
+    about = dict(tokenizer_class='PreTrainedTokenizerFast', eos_token=EOS, pad_token=EOS, split_special_tokens=True,
+                 clean_up_tokenization_spaces=False)
+    return State(config={'vocab_size': self.vocab_size}, jsons={'tokenizer': self.to_json(), 'tokenizer_config': about})
 
 @patch(cls_method=True)
 def from_state(cls: BPETokenizer, state: State) -> BPETokenizer: return cls.from_json(state.jsons['tokenizer'])

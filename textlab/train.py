@@ -29,7 +29,7 @@ from torch import nn
 from tqdm import tqdm
 from .artifacts import load_checkpoint, save_checkpoint
 from .core import (TextlabError, TrainingError, atomic_write_text, check_choice, check_number, default_device,
-                          leads, log, only_writer, seed_everything)
+                          leads, log, only_writer, seed_everything, shown)
 
 # %% ../nbs/05_train.ipynb #73e14bd0
 def take_rows(
@@ -317,7 +317,7 @@ class ShowProgress(Callback):
     "A bar over all steps in a terminal, one line per epoch elsewhere, nothing under `TEXTLAB_PROGRESS=0`"
     order = 65
     def before_fit(self):
-        self.quiet = os.environ.get('TEXTLAB_PROGRESS', '1') == '0' or not leads()
+        self.quiet = not shown(True) or not leads()
         self.live = not self.quiet and (in_notebook() or sys.stderr.isatty())
         steps = self.n_epoch*len(self.dls.train)
         self.bar = tqdm(total=steps, desc='training', unit='step', leave=False, disable=not self.live)

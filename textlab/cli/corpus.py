@@ -22,7 +22,8 @@ def describe(
 ) -> str:
     "What is in a corpus, as text"
     sizes = [(k.replace('_', ' '), f'{info[k]:,g}' if isinstance(info[k], float) else f'{info[k]:,}') for k in SIZES]
-    counts = [table(list(info[name].items())[:20], [name, 'documents']) for name in ('labels', 'splits') if info[name]]
+    counts = [table([(value or '(none)', n) for value, n in list(info[name].items())[:20]], [name, 'documents'])
+              for name in ('labels', 'splits') if info[name]]
     examples = [f"{e['id']}: {e['text']}" for e in info['examples']]
     return '\n\n'.join([table(sizes, ['what', 'value']), 'columns: ' + ', '.join(info['columns']), *counts, *examples])
 

@@ -169,8 +169,9 @@ def save_graph(
     if out.suffix == '.html': return classifier.graph_page(out, title)
     graph, known = classifier.graph_, classifier.documents_
     topics = [' '.join(words) for words in classifier.topic_words(4)]
-    documents = [known['shown'].get(str(i), [f'document {i}'])[0] for i in range(graph.num_docs)]
-    graph.save_graphml(out, topics, documents, known['label'])
+    ids = known.get('id') or [f'document {i}' for i in range(graph.num_docs)]      # older models kept none
+    documents = [known['shown'].get(str(i), [id])[0] for i, id in enumerate(ids)]
+    graph.save_graphml(out, topics, documents, known['label'], ids)
 
 @command(topicgcn, 'graph', examples='''
     textlab topicgcn graph judge --out graph.html

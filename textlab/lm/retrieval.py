@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['MOST_WEIGHT', 'MEASURES', 'HF_ENCODERS', 'BM25', 'term_passage_matrix', 'known_items', 'Dense', 'Hybrid',
-           'found_at_all', 'rank', 'check_questions', 'each_question', 'summarise_search', 'evaluate_search',
-           'table_line', 'results_table', 'Whitened', 'PooledTokens', 'four_letters', 'load_hf_encoder']
+           'found_at_all', 'best_rows', 'rank', 'check_questions', 'each_question', 'summarise_search',
+           'evaluate_search', 'run_of', 'falling', 'write_run', 'read_run', 'table_line', 'results_table', 'Whitened',
+           'PooledTokens', 'four_letters', 'load_hf_encoder']
 
 # %% ../../nbs/33_lm.retrieval.ipynb #d0eff59f
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch, store_attr
 from ..artifacts import State, check_arrays
-from ..core import ConfigError, CorpusError, check_embeddings, check_number, check_texts
+from ..core import ConfigError, CorpusError, atomic_path, check_embeddings, check_number, check_texts
+from ..corpus import numbered_lines, read_queries
 from ..embed import Embedder, find_model, model_type, register_embedder, texts_of, transformer_embedder
 from ..estimator import Estimator, Flag, Real
 from ..metrics import bootstrap_ci, mrr, ndcg_at_k, precision_at_k, recall_at_k
@@ -180,23 +182,34 @@ def found_at_all(
     "Which passages a question finds: where no score is below 0, those above it; else all"
     return scores > 0 if len(scores) and scores.min() >= 0 else np.ones(len(scores), bool)
 
+def best_rows(
+    scorer: Any, # has `scores(queries)`, or is a matrix [Q, N]
+    queries: Sequence[str], # Q questions
+    n: int, # N passages
+    k: int = 100, # wanted
+    block: int = 512, # questions at a time
+) -> Iterator[tuple[np.ndarray, np.ndarray]]: # Q pairs: numbers and scores of k passages at most, best first
+    "The best passages for each question, ties in the order of the corpus; what scores nothing is not found"
+    for start in range(0, len(queries), block):
+        part = queries[start:start + block]
+        S = scorer.scores(part) if hasattr(scorer, 'scores') else np.asarray(scorer)[start:start + block]
+        if S.shape != (len(part), n):
+            raise ConfigError(f"scores of shape {S.shape} for {len(part)} questions and {n:,} passages; "
+                              "give a score for each pair of them")
+        for s, row in zip(S, rank_rows(S, k)):
+            row = row[found_at_all(s)[row]]
+            yield row, s[row]
+
 def rank(
     scorer: Any, # has `scores(queries)`, or is a matrix [Q, N]
     queries: Sequence[str], # Q questions
     ids: Sequence[str], # N ids of the passages
     k: int = 100, # wanted
     block: int = 512, # questions at a time
-) -> list[list[str]]: # Q lists of k ids at most, best first, ties in the order of the corpus
-    "The ids of the best passages for each question; what scores nothing is not found"
-    ids, ranked = np.asarray(ids, dtype=object), []
-    for start in range(0, len(queries), block):
-        part = queries[start:start + block]
-        S = scorer.scores(part) if hasattr(scorer, 'scores') else np.asarray(scorer)[start:start + block]
-        if S.shape != (len(part), len(ids)):
-            raise ConfigError(f"scores of shape {S.shape} for {len(part)} questions and {len(ids):,} passages; "
-                              "give a score for each pair of them")
-        ranked += [ids[row[found_at_all(s)[row]]].tolist() for s, row in zip(S, rank_rows(S, k))]
-    return ranked
+) -> list[list[str]]: # Q lists of k ids at most, best first
+    "The ids of the best passages for each question"
+    ids = np.asarray(ids, dtype=object)
+    return [ids[rows].tolist() for rows, _ in best_rows(scorer, queries, len(ids), k, block)]
 
 # %% ../../nbs/33_lm.retrieval.ipynb #5ef44476
 MEASURES = {'R@1': (recall_at_k, 1), 'R@10': (recall_at_k, 10), 'R@100': (recall_at_k, 100),
@@ -216,15 +229,22 @@ def check_questions(
                               "is it the right corpus?")
 
 def each_question(
-    scorer: Any, # `BM25`, `Dense`, `Hybrid`, a `SearchIndex`, or scores [Q, N]
+    scorer: Any, # `BM25`, `Dense`, `Hybrid`, a `SearchIndex`, scores [Q, N], or a run {question: {passage: score}}
     queries: Sequence[dict], # Q questions: id, text, relevant, as `read_queries` gives them
-    ids: Sequence[str] | None = None, # N ids of the passages; a `SearchIndex` knows its own
+    ids: Sequence[str] | None = None, # N ids of the passages; a `SearchIndex` knows its own, and a run needs none
 ) -> dict[str, np.ndarray]: # measure -> [Q] float64
     "How well each question was answered"
-    ids, queries = getattr(scorer, 'ids', None) if ids is None else ids, list(queries)
-    if ids is None: raise ConfigError("ids: give the ids of the passages, in the order of the scores")
-    check_questions(queries, ids)
-    ranked, truth = rank(scorer, [q['text'] for q in queries], ids), [q['relevant'] for q in queries]
+    queries = list(queries)
+    if any(not isinstance(q.get('relevant'), dict) for q in queries): queries = read_queries(queries)
+    if isinstance(scorer, dict):
+        check_questions(queries, [d for q in queries for d in q['relevant']])
+        ranked = [list(scorer.get(q['id'], {})) for q in queries]
+    else:
+        ids = getattr(scorer, 'ids', None) if ids is None else ids
+        if ids is None: raise ConfigError("ids: give the ids of the passages, in the order of the scores")
+        check_questions(queries, ids)
+        ranked = rank(scorer, [q['text'] for q in queries], ids)
+    truth = [q['relevant'] for q in queries]
     return {name: f(ranked, truth, k, per_query=True) for name, (f, k) in MEASURES.items()}
 
 # %% ../../nbs/33_lm.retrieval.ipynb #a49aab6f
@@ -238,13 +258,64 @@ def summarise_search(
     return row
 
 def evaluate_search(
-    scorer: Any, # `BM25`, `Dense`, `Hybrid`, a `SearchIndex`, or scores [Q, N]
+    scorer: Any, # `BM25`, `Dense`, `Hybrid`, a `SearchIndex`, scores [Q, N], or a run, as `read_run` gives it
     queries: Sequence[dict], # Q questions: id, text, relevant: as `read_queries` gives them
     ids: Sequence[str] | None = None, # N ids of the passages; a `SearchIndex` knows its own
     resamples: int = 1000, # for the intervals; 0: none
 ) -> dict: # R@1, R@10, R@100, P@10, MRR@10, nDCG@10, queries, and `ci`: {measure: (low, high)}
     "How well all questions were answered, with intervals"
     return summarise_search(each_question(scorer, queries, ids), resamples)
+
+# %% ../../nbs/33_lm.retrieval.ipynb #f8797304
+def run_of(
+    scorer: Any, # has `scores(queries)`, or is a matrix [Q, N]
+    queries: Sequence[dict], # Q questions: id, text
+    ids: Sequence[str], # N ids of the passages
+    k: int = 100, # answers wanted
+) -> dict[str, dict[str, float]]: # question -> {passage: score}, best first
+    "What a system answers to each question"
+    best = best_rows(scorer, [q['text'] for q in queries], len(ids), k)
+    return {q['id']: {ids[r]: float(s) for r, s in zip(rows, scores)} for q, (rows, scores) in zip(queries, best)}
+
+def falling(
+    scores: Iterable[float], # best first
+) -> list[float]: # the same, each at least one step of a 32-bit number below the one before
+    "Scores without ties"
+    last, found = np.float32(np.inf), []
+    for s in scores:
+        last = min(np.float32(s), np.nextafter(last, np.float32(-np.inf)))
+        found.append(float(last))
+    return found
+
+def write_run(
+    path: str | Path, # the file to be
+    run: dict[str, dict[str, float]], # question -> {passage: score}, best first
+    name: str = 'textlab', # of the system
+) -> None:
+    "Keep a run as TREC does"
+    lines = []
+    for question, answers in run.items():
+        if broken := next((n for n in (question, *answers, name) if not n or any(c.isspace() for c in n)), None):
+            raise ConfigError(f"{broken!r}: a run file parts its columns by blanks; give ids and names without any")
+        scored = zip(answers, falling(answers.values()))
+        lines += [f'{question} Q0 {passage} {n} {s:.9g} {name}\n' for n, (passage, s) in enumerate(scored, 1)]
+    with atomic_path(Path(path)) as new: new.write_text(''.join(lines), encoding='utf-8')
+
+def read_run(
+    path: str | Path, # a run file of TREC, plain or .gz
+) -> dict[str, dict[str, float]]: # question -> {passage: score}, best first; ties as in the file
+    "A run, or a `CorpusError` that names the line"
+    run = {}
+    for n, line in numbered_lines(path):
+        if not (fields := line.split()): continue
+        try: question, _, passage, _, score, _ = fields; score = float(score)
+        except ValueError: score = np.nan
+        if not np.isfinite(score):
+            raise CorpusError(f"{path}, line {n}: expected question, Q0, passage, rank, score and name, got {line.strip()!r:.60}")
+        if passage in run.setdefault(question, {}): raise CorpusError(f"{path}, line {n}: {passage!r} answers {question!r} twice")
+        run[question][passage] = score
+    if not run: raise CorpusError(f"{path}: holds no answers")
+    return {q: dict(sorted(answers.items(), key=lambda a: -a[1])) for q, answers in run.items()}
 
 # %% ../../nbs/33_lm.retrieval.ipynb #4aa47bc7
 def table_line(

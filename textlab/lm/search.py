@@ -344,18 +344,39 @@ def search(
     width: int = 160, # letters of a snippet
     kept: float = .05, # of the passages are read, where the index has codes; 1: all of them
 ) -> list: # hits {id, title, score, snippet}, best first; for Q questions a list of Q such lists
-    "The best passages. Raises `ConfigError` where the only question has no known word; one of several gets no answer"
-    check_number(k, 'k', low=1, integer=True); check_number(kept, 'kept', low=1e-9, high=1)
+    "The best passages; a question of which no word is known has no answer"
     one = isinstance(query, str)
     queries, mode = self.check_queries([query] if one else query, mode)
-    filtered, found = self.coder is not None and mode != 'bm25' and kept < 1, []
+    found = [self.hits(q, scores, rows, width) for q, (rows, scores) in zip(queries, self.best(queries, k, mode, kept))]
+    return found[0] if one else found
+
+@patch
+def run(
+    self: SearchIndex,
+    queries: Sequence[dict], # Q questions: id, text
+    k: int = 100, # answers wanted
+    mode: str | None = None, # 'dense', 'bm25', 'hybrid' or None: the best this index has
+    kept: float = .05, # of the passages are read, where the index has codes
+) -> dict[str, dict[str, float]]: # question -> {passage: score}, best first; see `write_run` and `evaluate_search`
+    "What this index answers to many questions"
+    texts, mode = self.check_queries([q['text'] for q in queries], mode)
+    return {q['id']: {self.ids[r]: float(s) for r, s in zip(rows, scores)}
+            for q, (rows, scores) in zip(queries, self.best(texts, k, mode, kept))}
+
+@patch
+def best(
+    self: SearchIndex,
+    queries: list[str], # Q questions
+    k: int, # answers wanted
+    mode: str, # one of this index
+    kept: float, # of the passages are read, where the index has codes
+) -> Iterator[tuple[np.ndarray, np.ndarray]]: # per question: at most k positions and scores, best first
+    "The best passages of each question, block by block"
+    check_number(k, 'k', low=1, integer=True); check_number(kept, 'kept', low=1e-9, high=1)
+    filtered = self.coder is not None and mode != 'bm25' and kept < 1
     for start in progress(range(0, len(queries), 256), 'searching', unit='block'):
         part = queries[start:start + 256]
-        best = list(self.best_kept(part, k, mode, kept) if filtered else self.best_of_all(part, k, mode))
-        if one and not len(best[0][0]):
-            raise ConfigError(f"the question {query!r:.60}: no word of it is known to this index; ask in other words")
-        found += [self.hits(q, scores, rows, width) for q, (rows, scores) in zip(part, best)]
-    return found[0] if one else found
+        yield from self.best_kept(part, k, mode, kept) if filtered else self.best_of_all(part, k, mode)
 
 @patch
 def best_of_all(

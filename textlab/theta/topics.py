@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['HALF', 'LEARNED', 'MODES', 'METHODS', 'MONTHS', 'DAYS', 'QUARTER', 'ARRAYS', 'DocumentFeatures', 'half',
-           'cluster_centres', 'tied_mixture', 'FirstTopics', 'first_topics', 'spread_logits', 'log_odds', 'at_home',
-           'guess_num_topics', 'TopicModel', 'known_rows', 'no_minus_one', 'encoder_and_words', 'Plan', 'best_epoch',
-           'Tables', 'indicators', 'typical_documents', 'heaviest', 'moments', 'groups_of', 'new_numbers',
-           'plain_columns', 'with_prefix', 'check_seen']
+           'cluster_centres', 'beside', 'tied_mixture', 'FirstTopics', 'first_topics', 'spread_logits', 'log_odds',
+           'at_home', 'named_seeds', 'one_seed', 'Seeds', 'guess_num_topics', 'TopicModel', 'known_rows',
+           'no_minus_one', 'encoder_and_words', 'Plan', 'best_epoch', 'Tables', 'indicators', 'typical_documents',
+           'heaviest', 'moments', 'in_order', 'groups_of', 'new_numbers', 'plain_columns', 'with_prefix', 'check_seen']
 
 # %% ../../nbs/11_theta.topics.ipynb #a0fb5e7e
 import json, math, re, warnings
@@ -20,15 +20,15 @@ import plotly.graph_objects
 from datasets import Dataset
 from fastcore.basics import patch, store_attr
 from matplotlib.figure import Figure
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.mixture import GaussianMixture
 from ..artifacts import Artifact, State, check_arrays
 from ..core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, check_choice, check_embeddings,
-                          check_number, fingerprint, log, seed_everything, threads)
+                          check_number, check_texts, fingerprint, log, seed_everything, threads, verbosity)
 from ..corpus import has_label, missing
 from ..embed import MODEL_SIZES, Embedder, as_embedder
-from ..estimator import (WORDS, Embeds, Estimator, Flag, OneOf, Real, Share, Whole, as_documents,
+from ..estimator import (WORDS, Embeds, Estimator, Flag, OneOf, Passes, Real, Share, Whole, as_documents,
                                classes_from_json, classes_to_json, new_vocabulary, number_labels, read)
 from ..metrics import evaluate_topics
 from ..plots import (map_2d, plot_hierarchy, plot_history, plot_map, plot_over, plot_similarity, plot_topic_map,
@@ -36,7 +36,7 @@ from ..plots import (map_2d, plot_hierarchy, plot_history, plot_map, plot_over, 
 from .model import DECODERS, ELBO, LATENTS, PRIORS, THETA
 from ..train import Anneal, distributed, make_learner, tensor_dataloaders, train
 from ..vectors import nearest, unit_rows
-from ..vocab import Vocabulary, bm25_rows, c_tfidf, class_counts, idf, top_words
+from ..vocab import Vocabulary, bm25_rows, c_tfidf, class_counts, idf, top_words, unit_csr
 
 # %% ../../nbs/11_theta.topics.ipynb #b4871739
 class DocumentFeatures:
@@ -154,15 +154,32 @@ def cluster_centres(
     H: np.ndarray, # [N, E + F] features
     num_topics: int, # K
     seed: int = 42, # of k-means
+    given: np.ndarray | None = None, # [S, E + F] where the first S clusters start; None: all at random
 ) -> tuple[np.ndarray, np.ndarray]: # cluster of each document [N], and centres [K, E + F]
     "k-means; raises a `CorpusError` where there are fewer different documents than topics"
+    start, rows, weights = dict(n_init=2), H, None
+    if given is not None:                          # a topic's worth of documents at each given centre keeps it there
+        start, rows = dict(n_init=1, init=beside(H, num_topics, seed, given)), np.vstack([H, given])
+        weights = np.append(np.ones(len(H)), np.full(len(given), len(H)/num_topics))
     with warnings.catch_warnings():
         warnings.simplefilter('error', category=UserWarning)
-        try: found = KMeans(num_topics, n_init=2, random_state=seed).fit(H)
+        try: found = KMeans(num_topics, random_state=seed, **start).fit(rows, sample_weight=weights)
         except UserWarning:
             raise CorpusError(f"the documents have fewer than {num_topics} different contents; "
                               "ask for fewer topics, or look for repeated texts") from None
-    return found.labels_, found.cluster_centers_
+    return found.labels_[:len(H)], found.cluster_centers_
+
+def beside(
+    H: np.ndarray, # [N, E + F] features
+    num_topics: int, # K
+    seed: int, # of the choice
+    given: np.ndarray, # [S, E + F] the first S centres
+) -> np.ndarray: # [K, E + F]
+    "Given centres, and others far from them and from each other, as k-means++ chooses"
+    if len(given) >= num_topics: return given[:num_topics].astype(H.dtype)
+    away = np.maximum(2 - 2*(H @ unit_rows(given).T).max(1), 0) + 1e-9       # (N,) squared distance to the nearest
+    others, _ = kmeans_plusplus(H, num_topics - len(given), sample_weight=away, random_state=seed)
+    return np.vstack([given, others]).astype(H.dtype)
 
 def tied_mixture(
     H: np.ndarray, # [N, E + F] features
@@ -192,11 +209,12 @@ def first_topics(
     H: np.ndarray, # [N, E + F] features
     num_topics: int, # K
     seed: int = 42, # of k-means and the mixture
+    given: np.ndarray | None = None, # [S, E + F] where the first S topics start; None: all at random
 ) -> FirstTopics:
     "k-means, refined by a Gaussian mixture with one shared covariance where there are enough documents"
     with threads(1):
-        labels, centres = cluster_centres(H, num_topics, seed)
-        if len(H) >= 20*num_topics:
+        labels, centres = cluster_centres(H, num_topics, seed, given)
+        if len(H) >= 20*num_topics and given is None:
             memberships, weight, bias = tied_mixture(H, centres, seed)
         else:
             memberships = np.eye(num_topics, dtype=np.float32)[labels]
@@ -232,6 +250,42 @@ def at_home(
     "β, less γ times the distance to the topic that raises the word most"
     return beta - power*(beta.max(0) - beta)
 
+# %% ../../nbs/11_theta.topics.ipynb #96716308
+def named_seeds(
+    seeds: Any, # None, a dict of names and words, a list of names or of lists of words, a line, or a .txt file
+) -> list[tuple[str | None, list[str]]]: # name (None: none) and words of each
+    "Seed topics in one form, or a `ConfigError`"
+    if isinstance(seeds, (str, Path)):
+        path = Path(seeds)
+        try: lines = path.read_text(encoding='utf-8-sig').splitlines() if path.suffix == '.txt' else str(seeds).split(';')
+        except (OSError, UnicodeDecodeError) as e: raise ConfigError(f"seed_topics: {path} cannot be read ({e})") from None
+        parts = [line.rpartition(':') for line in lines if line.strip(' :')]
+        seeds = [(name.strip() or None, re.findall(r'[^,\s]+', words)) for name, _, words in parts]
+        if not seeds: raise ConfigError(f"seed_topics={str(path)!r:.40}: no topic; write them as name: words; name: words")
+    if seeds is None: return []
+    if isinstance(seeds, dict): seeds = list(seeds.items())
+    try: seeds = [one_seed(s) for s in seeds]
+    except TypeError: raise ConfigError(f"seed_topics={seeds!r:.40}: expected lists of words, or names with words") from None
+    names = [name for name, _ in seeds if name]
+    if len(set(names)) < len(names): raise ConfigError("seed_topics: two topics have the same name")
+    return seeds
+
+def one_seed(
+    seed: Any, # a name, a list of words, or a name (or None) and words
+) -> tuple[str | None, list[str]]:
+    "A seed topic: its name and its words"
+    if isinstance(seed, str): seed = (seed, [])
+    pair = isinstance(seed, (tuple, list)) and len(seed) == 2 and (seed[0] is None or isinstance(seed[1], (list, tuple)))
+    name, words = seed if pair else (None, seed)
+    words = [w for w in check_texts([words] if isinstance(words, str) else words, 'seed_topics') if w.strip()]
+    if not words and not (isinstance(name, str) and name.strip()):
+        raise ConfigError("seed_topics: a topic has neither name nor words")
+    return name, words
+
+class Seeds(Passes):
+    "Topics to begin with"
+    def save(self, value: Any) -> Any: return None if value is None else [list(seed) for seed in named_seeds(value)]
+
 # %% ../../nbs/11_theta.topics.ipynb #a4b58a64
 def guess_num_topics(
     n: int, # documents
@@ -255,7 +309,8 @@ class TopicModel(Estimator):
         decoder=OneOf(DECODERS), latent=OneOf(LATENTS), prior=OneOf(PRIORS), alpha=Real(1e-4), warm_start=Flag(),
         align_weight=Real(0), label_weight=Real(0), beta_decay=Real(0),
         word_features=Whole(0), neighbours=Whole(0, none=True), word_dim=Whole(0), exclusivity=Real(0),
-        valid_share=Real(0, .5), seed=Whole(0, 2**32 - 1), **WORDS)
+        valid_share=Real(0, .5), seed=Whole(0, 2**32 - 1), seed_topics=Seeds(named_seeds),
+        verbose=Flag(none=True), **WORDS)
 
     def __init__(
         self,
@@ -294,6 +349,8 @@ class TopicModel(Estimator):
         token_pattern: str | None = None, # a regular expression of what is a word; None: runs of letters
         tokenizer: str | Callable[[str], list[str]] | None = None, # 'icu' (dictionaries); in Python any function
         stem: str | None = None, # fold endings by the rules of a language, such as 'english'; None: none
+        seed_topics: dict | Sequence | str | None = None, # topics to begin with: names and words, as "Tea: leaf cup; Sea:"
+        verbose: bool | None = None, # show progress? None: in a terminal or notebook, and a line per epoch elsewhere
     ):
         store_attr()
         self.check_arguments()
@@ -304,6 +361,11 @@ def check_together(self: TopicModel) -> None:
     "Raise a `ConfigError` for a decoder that cannot work with the latent space"
     if self.latent == 'gaussian' and self.decoder == 'mixture':
         raise ConfigError("decoder='mixture' needs shares that sum to one: use latent='softmax', or decoder='product'")
+    if not self.seed_topics: return
+    if not self.warm_start: raise ConfigError("seed_topics say where a warm start begins: keep warm_start, or leave them out")
+    seeds = len(named_seeds(self.seed_topics))
+    if self.num_topics and seeds > self.num_topics:
+        raise ConfigError(f"num_topics={self.num_topics} for {seeds} seed topics; ask for as many topics at least")
 
 @patch
 def __repr__(self: TopicModel) -> str:
@@ -320,7 +382,7 @@ def find_embedder(self: TopicModel) -> Embedder:
     try: self.embedder_model_ = as_embedder(self.model_size)
     except EmbeddingError:
         log(f"note: Qwen3-Embedding-{self.model_size} is not on this machine and cannot be downloaded; "
-            "using the built-in MiniLM (embedder='minilm' says so without this note)")
+            "using the built-in MiniLM (name minilm as the embedder, and this note goes)")
         self.embedder_model_ = as_embedder('minilm')
     return self.embedder_model_
 
@@ -347,7 +409,7 @@ def count_words(
 ) -> tuple[sp.csr_matrix, np.ndarray]: # counts [N, V], and the rows to train on
     "Learn the vocabulary and count; raises a `CorpusError` where the corpus is too small for the topics"
     n = len(corpus)
-    self.num_topics_ = self.num_topics or guess_num_topics(n)
+    self.num_topics_ = self.num_topics or max(guess_num_topics(n), len(named_seeds(self.seed_topics)))
     if n < 4:
         raise CorpusError(f"{n} document{'s' if n > 1 else ''}: a topic model needs more; give at least a few dozen")
     if n <= self.num_topics_:
@@ -475,6 +537,38 @@ def count_neighbours(
     if self.neighbours is not None: return self.neighbours
     return 0 if self.mode == 'supervised' else int(np.clip(n//(4*self.num_topics_), 2, 15))
 
+# %% ../../nbs/11_theta.topics.ipynb #9cb31304
+@patch
+def seed_vectors(
+    self: TopicModel,
+    V: np.ndarray, # [N, E] embeddings of the training documents
+    counts: sp.csr_matrix, # [N, V] their word counts
+) -> tuple[np.ndarray, sp.csr_matrix]: # [S, E] embeddings and [S, V] word counts of the seed topics
+    "Seed topics as documents; raises a `ConfigError` for one that nothing is known of"
+    seeds = named_seeds(self.seed_topics)
+    asked = self.vocabulary_.transform([' '.join(words or [name]) for name, words in seeds])
+    if self.embedder_ is not None:
+        said = [', '.join(dict.fromkeys(filter(None, [name, *words]))) for name, words in seeds]
+        return self.find_embedder().encode(said), asked
+    lost = [name or ' '.join(words) for (name, words), n in zip(seeds, np.diff(asked.indptr)) if not n]
+    if lost: raise ConfigError(f"seed topic {lost[0]!r}: none of its words is in the vocabulary, and no embedder is known; "
+                               "give other words, or name the embedder")
+    likely = np.asarray((unit_csr(sp.csr_matrix(counts, dtype=np.float32)) @ asked.T).todense())       # (N, S)
+    return np.stack([V[np.argsort(-s, kind='stable')[:5]].mean(0) for s in likely.T]), asked
+
+@patch
+def seed_centres(
+    self: TopicModel,
+    V: np.ndarray, # [N, E] embeddings of the training documents
+    H: np.ndarray, # [N, E + F] their features
+    counts: sp.csr_matrix, # [N, V] their word counts
+) -> np.ndarray | None: # [S, E + F]; None without seed topics
+    "Where the seed topics begin"
+    if not self.seed_topics: return None
+    near = H @ self.features_.transform(*self.seed_vectors(V, counts)).T               # (N, S)
+    size = max(3, len(H)//(4*self.num_topics_))
+    return np.stack([H[np.argsort(-s, kind='stable')[:size]].mean(0) for s in near.T])
+
 # %% ../../nbs/11_theta.topics.ipynb #e50459cd
 @patch
 def fit(
@@ -501,7 +595,10 @@ def fit(
     self.features_ = DocumentFeatures(self.word_features, neighbours=self.count_neighbours(len(rows)), seed=self.seed)
     self.features_.fit(V[rows], counts[rows])
     H = self.features_.transform(V, counts)                                            # (N, E + F)
-    first = first_topics(H[rows], self.num_topics_, self.seed) if self.warm_start else None
+    given = self.seed_centres(V[rows], H[rows], counts[rows])
+    first = first_topics(H[rows], self.num_topics_, self.seed, given) if self.warm_start else None
+    named = [name for name, _ in named_seeds(self.seed_topics)]
+    self.names_ = named + [None]*(self.num_topics_ - len(named))
     self.model_ = self.start(counts[rows], first)
     targets = np.zeros((len(corpus), self.num_topics_), np.float32)
     if first: targets[rows] = first.memberships
@@ -547,7 +644,7 @@ def train_network(
     key = fingerprint(self.saved_arguments(), H, counts.data, counts.indices, labels)
     rates = [self.learning_rate, 5*self.learning_rate]
     anneal = Anneal('kl_weight', self.kl_start, self.kl_end, warmup)
-    with threads(1), distributed(learn):
+    with threads(1), distributed(learn), verbosity(self.verbose):
         history = train(learn, epochs, rates, folder=checkpoint_dir, schedule='one_cycle', patience=self.patience,
                         patience_after=warmup, resume=resume, key=key, cbs=[anneal, *cbs])
     self.model_ = self.model_.cpu().eval()
@@ -698,8 +795,8 @@ def topic_names(
     self: TopicModel,
     n: int = 3, # words per name
 ) -> list[str]: # K
-    "A name for each topic: its first words"
-    return ['_'.join(words) for words in self.topic_words(n)]
+    "A name for each topic: its own, where it has one, or its first words"
+    return [name or '_'.join(words) for name, words in zip(self.names_, self.topic_words(n))]
 
 @patch
 def get_feature_names_out(
@@ -718,7 +815,7 @@ def topic_info(
     words, main = self.topic_words(n), self.theta_.argmax(1)
     table = pd.DataFrame({
         'topic': range(len(words)),
-        'name': ['_'.join(w[:3]) for w in words],
+        'name': self.topic_names(),
         'documents': np.bincount(main, minlength=len(words)),
         'share': self.theta_.mean(0),
         'words': [' '.join(w) for w in words]})
@@ -734,6 +831,27 @@ def representative_docs(
     self.check_fitted()
     check_number(topic, 'topic', low=0, high=len(self.representatives_) - 1, integer=True)
     return self.representatives_[topic][:n]
+
+# %% ../../nbs/11_theta.topics.ipynb #122398c6
+@patch
+def label_topics(
+    self: TopicModel,
+    by: Callable[[list[str], list[str]], str], # words and texts of a topic -> its name
+    num_words: int = 10, # words that it gets
+    docs: int = 3, # beginnings of documents that it gets, ten at most
+    again: bool = False, # also topics that have a name already?
+) -> TopicModel: # itself
+    "Name the topics; raises a `ConfigError` where a name is no text"
+    self.check_fitted()
+    names = list(self.names_)
+    for k, words in enumerate(self.topic_words(num_words)):
+        if names[k] and not again: continue
+        label = by(words, [doc['text'] for doc in self.representative_docs(k, docs)])
+        if not isinstance(label, str) or not label.strip():
+            raise ConfigError(f"topic {k}: the function gave {label!r:.40} for a name; it must give a text")
+        names[k] = ' '.join(label.split())
+    self.names_ = names
+    return self
 
 # %% ../../nbs/11_theta.topics.ipynb #18e226a4
 @patch
@@ -790,8 +908,8 @@ def visualize_documents(
     return plot_map(xy, [names[k] for k in main], texts=texts, titles=titles, interactive=interactive)
 
 # %% ../../nbs/11_theta.topics.ipynb #093012bc
-MONTHS = ('jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec')
-DAYS = ('mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun')
+MONTHS = 'january february march april may june july august september october november december'.split()
+DAYS = 'monday tuesday wednesday thursday friday saturday sunday'.split()
 QUARTER = re.compile(r'(?:(\d{4})\W?)?q([1-4])(?:\W?(\d{4}))?')
 
 def moments(
@@ -803,7 +921,8 @@ def moments(
     if numbers.notna().all(): return numbers.astype(float)
     words = values.astype(str).str.strip().str.lower()
     for names in (MONTHS, DAYS):
-        known = {w: names.index(w[:3]) for w in set(words) if w[:3] in names and w.rstrip('.').isalpha()}
+        short = {w: w.rstrip('.') for w in set(words)}             # of three letters at least
+        known = {w: i for w, s in short.items() for i, name in enumerate(names) if len(s) > 2 and name.startswith(s)}
         places = words.map(known)
         if places.notna().all(): return places.astype(float)
     quarters = [QUARTER.fullmatch(w) for w in words]
@@ -811,6 +930,12 @@ def moments(
     if not words.str.contains(r'\d').all(): return None
     dates = pd.to_datetime(words, errors='coerce', format='mixed', utc=True)
     return dates if dates.notna().all() else None
+
+def in_order(
+    value: object, # a word with or without numbers in it
+) -> list: # for `sorted`
+    "Words by the alphabet and the numbers in them by size: week 9 before week 10"
+    return [int(part) if part.isdecimal() else part.casefold() for part in re.split(r'(\d+)', str(value))]
 
 def groups_of(
     values: pd.Series, # [N] of any kind, none missing
@@ -821,7 +946,7 @@ def groups_of(
     when = moments(values)
     if bins is None:
         first = values.drop_duplicates()
-        if when is None: return values.to_numpy(), sorted(first, key=str)
+        if when is None: return values.to_numpy(), sorted(first, key=in_order)
         return values.to_numpy(), [v for _, v in sorted(zip(when[first.index], first), key=itemgetter(0))]
     bins = check_number(bins, 'bins', low=1, high=1000, integer=True)
     if when is None: raise ConfigError(f"bins={bins}: column {column!r} holds neither dates nor numbers; leave bins out")
@@ -853,7 +978,7 @@ def topics_over(
         log(f"note: {hole.sum():,} of {len(values):,} documents have no {column} and are left out")
     groups, order = groups_of(values[~hole], column, bins)
     theta = pd.DataFrame(self.theta_[~hole], columns=self.topic_names())
-    return theta.groupby(groups, sort=False).mean().T[order]
+    return theta.groupby(groups, sort=False).mean().T.reindex(columns=order)
 
 @patch
 def visualize_over(
@@ -908,6 +1033,8 @@ def merge_topics(
     self.merged_ = new[self.merged_]
     self.topic_vectors_ = unit_rows(sums.T @ centres)                                  # (K', E + F)
     self.theta_, self.topic_counts_ = self.theta_ @ sums, sums.T @ self.topic_counts_
+    named = [[name for name, k in zip(self.names_, new) if k == group and name] for group in range(sums.shape[1])]
+    self.names_ = [' + '.join(names) or None for names in named]
     joined = [[] for _ in range(sums.shape[1])]
     for k, documents in zip(new, self.representatives_): joined[k] += documents
     self.representatives_ = [heaviest(documents) for documents in joined]
@@ -977,8 +1104,9 @@ def plain_columns(
     def plain(value):
         if isinstance(value, (list, tuple, set, dict, np.ndarray)):
             return json.dumps(value.tolist() if isinstance(value, np.ndarray) else value, default=str, ensure_ascii=False)
-        if missing(value) or value is pd.NA: return None
-        return value if isinstance(value, (int, float, bool)) else str(value)
+        if missing(value): return None
+        finite = isinstance(value, (int, bool)) or isinstance(value, float) and math.isfinite(value)
+        return value if finite else str(value)
     return {name: [plain(value) for value in table[name].tolist()] for name in table}
 
 ARRAYS = ('theta', 'topic_counts', 'topic_vectors', 'merged') # [N, K], [K, V], [K, E + F], [num_topics]
@@ -987,7 +1115,7 @@ ARRAYS = ('theta', 'topic_counts', 'topic_vectors', 'merged') # [N, K], [K, V], 
 def to_state(self: TopicModel) -> State:
     "What is saved; raises a `NotFitted` before `fit`"
     self.check_fitted()
-    fitted = dict(num_topics=self.num_topics_, embedding_dim=self.embedding_dim_, embedder=self.embedder_,
+    fitted = dict(num_topics=self.num_topics_, embedding_dim=self.embedding_dim_, embedder=self.embedder_, names=self.names_,
                   classes=classes_to_json(self.classes_), neighbours=self.features_.neighbours,
                   mean_length=getattr(self.features_, 'mean_length', None))
     network = {f'model.{name}': t for name, t in self.model_.state_dict().items()}
@@ -1020,6 +1148,8 @@ def check_saved(self: TopicModel) -> None:
     K = len(self.representatives_)
     check_arrays({name: getattr(self, f'{name}_') for name in ARRAYS}, theta=(len(self.documents_), K),
                  topic_counts=(K, len(self.vocabulary_)), topic_vectors=(K, None), merged=(self.num_topics_,))
+    if len(self.names_) != K or not all(name is None or isinstance(name, str) for name in self.names_):
+        raise ArtifactError(f"names should be those of {K} topics")
     if self.merged_.dtype.kind != 'i' or not ((self.merged_ >= 0) & (self.merged_ < K)).all():
         raise ArtifactError(f"merged should hold numbers of topics below {K}")
     known, V, F = self.features_.to_arrays(), len(self.vocabulary_), self.word_features
@@ -1037,6 +1167,7 @@ def from_state(
     for name in ('num_topics', 'embedding_dim', 'embedder'): setattr(self, f'{name}_', fitted[name])
     for name in ARRAYS: setattr(self, f'{name}_', state.arrays[name])
     self.classes_ = classes_from_json(fitted['classes'])
+    self.names_ = fitted.get('names') or [None]*len(state.jsons['representatives'])
     self.metrics_, self.history_, self.checkpoint_dir_ = state.config['metrics'], state.jsons['training_history'], None
     self.representatives_, self.documents_ = state.jsons['representatives'], pd.DataFrame(state.jsons['documents'])
     self.vocabulary_ = Vocabulary.from_dict(state.jsons['vocabulary'])

@@ -22,7 +22,7 @@ from fastcore.basics import patch, store_attr
 from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
-from ..artifacts import State
+from ..artifacts import State, check_arrays
 from ..core import ArtifactError, ConfigError, CorpusError, check_choice, check_embeddings, fingerprint, log
 from ..core import seed_everything, threads
 from ..corpus import has_label
@@ -634,7 +634,7 @@ def evaluate(
     embeddings: np.ndarray | None = None, # [N, S], where used; None: made by the embedder
     text: str = 'text', # the column with the texts
     label: str | None = None, # the column with the labels; default: 'label' where there is one
-) -> dict: # documents, accuracy, macro_f1, micro_f1, per_class, unseen_classes
+) -> dict: # documents (measured), without_label, accuracy, macro_f1, micro_f1, per_class, unseen_classes
     "Compare predictions with labels"
     self.check_fitted()
     corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
@@ -644,7 +644,8 @@ def evaluate(
         these = 'these classes' if len(unseen) > 1 else 'this class'
         log(f"note: the model was not trained on {shortlist(unseen)}; documents of {these} count as mistakes")
     report = classification_report(labels.tolist(), self.predict(corpus, embeddings).tolist())
-    return {'documents': len(corpus), **report, 'unseen_classes': unseen}
+    measured = int(has_label(labels).sum())
+    return {'documents': measured, 'without_label': len(corpus) - measured, **report, 'unseen_classes': unseen}
 
 @patch
 def score(
@@ -672,7 +673,7 @@ def remember(
     titles, texts = corpus['title' if 'title' in corpus.column_names else 'id'], corpus['text']
     beginnings = {str(d): [str(titles[d])[:120], texts[d][:400]] for d in shown}
     names = [str(self.classes_[c]) if c >= 0 else '' for c in y]
-    self.documents_ = {'label': names, 'shown': beginnings}
+    self.documents_ = {'id': corpus['id'][:], 'label': names, 'shown': beginnings}
 
 @patch
 def topic_words(
@@ -905,8 +906,11 @@ def set_graph(
     num_docs: int, # N
 ) -> None:
     "The topic graph and what prediction needs of it, from arrays"
-    edges = tuple(arrays[f'edges_{part}'] for part in ('data', 'indices', 'indptr'))
-    doc_topic = sp.csr_matrix(edges, shape=(num_docs, self.num_topics))
+    K, edges = self.num_topics, tuple(arrays[f'edges_{part}'] for part in ('data', 'indices', 'indptr'))
+    check_arrays(arrays, topic_degree=(K,), topic_docs=(K, None), topic_topic=(K, K), topic_edges=(K, K),
+                 edges_data=(None,), edges_indices=(None,), edges_indptr=(num_docs + 1,))
+    doc_topic = sp.csr_matrix(edges, shape=(num_docs, K))
+    doc_topic.check_format(full_check=True)
     self.graph_ = TopicGraph(doc_topic, sp.csr_matrix(arrays['topic_edges']), self.doc_topic_threshold)
     self.topic_degree_, self.topic_docs_ = arrays['topic_degree'], arrays['topic_docs']
     self.topic_topic_ = arrays['topic_topic']
@@ -926,6 +930,7 @@ def from_state(
     space = {name.removeprefix('space_'): array for name, array in arrays.items() if name.startswith('space_')}
     self.space_ = TopicSpace.from_dict(jsons['space'], space)
     self.words_, self.idf_ = Vocabulary.from_dict(jsons['words']) if 'words' in jsons else None, arrays.get('idf')
+    if self.words_: check_arrays(arrays, idf=(len(self.words_),))
     self.set_graph(arrays, len(jsons['documents']['label']))
     self.model_ = self.network()
     try: self.model_.load_state_dict(state.tensors)

@@ -244,14 +244,16 @@ def to_networkx(
     topic_names: Sequence[str] | None = None, # [K]; default: topic 0, topic 1, …
     doc_names: Sequence[str] | None = None, # [N] titles or ids
     labels: Sequence[str] | None = None, # [N] of the documents
+    doc_ids: Sequence[str] | None = None, # [N] of the documents
 ) -> Any: # a networkx.Graph: nodes 0 … N-1 are documents, N … N+K-1 topics
-    "The graph for networkx, nodes with `kind`, `name` and `label`, edges with `weight`"
+    "The graph for networkx, nodes with `kind`, `name`, `label` and `doc_id`, edges with `weight`"
     nx, N = require('networkx', 'graph'), self.num_docs
     docs = check_names(doc_names, N, 'doc_names', 'document')
     topics = check_names(topic_names, self.num_topics, 'topic_names', 'topic')
     nodes = [dict(kind='document', name=name) for name in docs] + [dict(kind='topic', name=name) for name in topics]
-    if labels is not None:
-        for node, label in zip(nodes, check_names(labels, N, 'labels', '')): node['label'] = label
+    for key, what, values in (('label', 'labels', labels), ('doc_id', 'doc_ids', doc_ids)):
+        if values is None: continue
+        for node, value in zip(nodes, check_names(values, N, what, '')): node[key] = value
     g = nx.from_scipy_sparse_array(self.adjacency().astype(np.float64))
     clean = {i: {k: NO_XML.sub(' ', v) for k, v in node.items()} for i, node in enumerate(nodes)}
     nx.set_node_attributes(g, clean)
@@ -265,9 +267,10 @@ def save_graphml(
     topic_names: Sequence[str] | None = None, # [K]
     doc_names: Sequence[str] | None = None, # [N] titles or ids
     labels: Sequence[str] | None = None, # [N] of the documents
+    doc_ids: Sequence[str] | None = None, # [N] of the documents
 ) -> Path: # the file, whole or absent
     "Write the graph as GraphML, which Gephi, Cytoscape and yEd read"
-    g, nx = self.to_networkx(topic_names, doc_names, labels), require('networkx', 'graph')
+    g, nx = self.to_networkx(topic_names, doc_names, labels, doc_ids), require('networkx', 'graph')
     with atomic_path(path) as tmp: nx.write_graphml(g, tmp)
     return Path(path)
 

@@ -18,7 +18,7 @@ from fastcore.basics import patch, store_attr
 from gensim.models import Word2Vec
 from scipy.special import digamma
 from sklearn.decomposition import LatentDirichletAllocation
-from ..artifacts import State
+from ..artifacts import State, check_arrays
 from ..core import ArtifactError, ConfigError, CorpusError, check_embeddings, check_number, threads
 from ..estimator import WORDS, Estimator, Flag, OneOf, Real, Share, Whole, as_documents, new_vocabulary, read
 from ..vectors import unit_rows
@@ -230,6 +230,7 @@ def from_state(
 ) -> LDA: # ready to transform
     "The topics that `to_state` described"
     self, config = cls.from_arguments(state.config['arguments']), state.config
+    check_arrays(state.arrays, components=(self.num_topics, None))
     self.components_ = np.asarray(state.arrays['components'], np.float64)
     self.alpha_, self.eta_ = float(config['alpha']), float(config['eta'])
     return self
@@ -441,10 +442,11 @@ def from_dict(
         lda.alpha_, lda.eta_ = float(data['alpha']), float(data['eta'])
         self.vectors_, self.embeddings_ = (np.asarray(arrays[k], np.float32) for k in ('vectors', 'embeddings'))
         self.vocabulary_, self.lda_, self.theta_ = Vocabulary.from_dict(data['vocabulary']), lda, arrays.get('theta')
-    except (KeyError, TypeError) as e: raise ArtifactError(f"not a saved topic space: {type(e).__name__} {e}") from None
+    except (KeyError, TypeError, ValueError) as e:
+        raise ArtifactError(f"not a saved topic space: {type(e).__name__} {e}") from None
     K, V, E = self.num_topics, len(self.vocabulary_), self.embedding_dim
-    if lda.components_.shape != (K, V) or self.vectors_.shape != (V, E) or self.embeddings_.shape != (K, E):
-        raise ArtifactError(f"a damaged topic space: {K} topics, {V:,} words and {E} dimensions do not fit its arrays")
+    shapes = dict(components=(K, V), vectors=(V, E), embeddings=(K, E), theta=(None, K))
+    check_arrays(arrays, **{name: shape for name, shape in shapes.items() if name != 'theta' or 'theta' in arrays})
     return self
 
 # %% ../../nbs/20_topicgcn.topics.ipynb #d9bc91d4
