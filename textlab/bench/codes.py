@@ -9,7 +9,7 @@ __all__ = ['TITLES', 'AT', 'COSTS', 'PHASES', 'FILTERS', 'NEEDS', 'ON_VECTORS', 
            'one_code', 'kmer_codes', 'pooled_cells', 'PooledCells', 'Counted', 'token_codes', 'word_codes',
            'run_filter', 'bench_codes', 'clustered', 'growth_row', 'bench_growth', 'recalled', 'first_stage_row',
            'bench_first_stage', 'missing_phases', 'train_phases', 'web_data', 'train_phase', 'first_sentences',
-           'phase_rows', 'window_codes', 'bench_documents']
+           'write_phases', 'window_codes', 'bench_documents']
 
 # %% ../../nbs/75_bench.codes.ipynb #754a76ce
 import itertools, math, os, shutil, tempfile, time
@@ -495,18 +495,15 @@ def first_sentences() -> list[tuple[str, str]]: # pairs
     text = {p['id']: p['text'] for p in passages}
     return [(q['text'], text[next(iter(q['relevant']))]) for q in queries]
 
-def phase_rows(
-    models: str | Path, # folder of the checkpoints
-) -> pd.DataFrame: # one row per phase and moment
-    "What the phases said of themselves on held-out text and pairs"
-    rows = []
+def write_phases(
+    out: str | Path, # JSON-lines file that gets a line per phase
+    models: str | Path = 'models', # folder of the checkpoints
+) -> pd.DataFrame: # the lines
+    "What the phases said of themselves on held-out text and pairs, where there is a checkpoint"
     for phase, name in PHASES.items():
-        if not (Path(models)/name).exists(): continue
-        said = read_codes(Path(models)/name)['metrics']
-        parts = {m: said[m] for m in ('before', 'after') if m in said} or {'after': said}
-        about = {k: v for k, v in said.items() if k not in ('before', 'after')}
-        rows += [dict(phase=phase, moment=m, **about | values) for m, values in parts.items()]
-    return pd.DataFrame(rows)
+        path = Path(models)/name
+        if path.exists(): add_result(out, dict(phase=phase) | read_codes(path)['metrics'])
+    return read_results(out)
 
 # %% ../../nbs/75_bench.codes.ipynb #c3ad7324
 @torch.no_grad()
