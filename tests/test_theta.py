@@ -18,6 +18,7 @@ from textlab.core import ArtifactError, ConfigError, EmbeddingError, TextlabErro
 from textlab.corpus import load_corpus
 from textlab.embed import as_embedder
 from textlab.theta import TopicModel
+from textlab.theta.topics import at_home
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'TEXTLAB_PROGRESS': '0', 'TEXTLAB_DEVICE': 'cpu'}
 HEAD = '''
@@ -26,6 +27,7 @@ import numpy as np
 from fastai.callback.core import Callback
 from textlab.corpus import load_corpus
 from textlab.theta import TopicModel
+from textlab.theta.topics import at_home
 news = load_corpus('lee')
 X = np.load(sys.argv[1])
 '''
@@ -334,3 +336,28 @@ def test_a_fitted_model_is_pickled_without_its_embedder(stories):
     model = TopicModel(**QUICK, embedder=Shape()).fit(stories)
     again = pickle.loads(pickle.dumps(model))
     assert not hasattr(again, 'embedder_model_') and np.array_equal(again.transform(stories), model.transform(stories))
+
+
+# --- more than two topics ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("K", [3, 4, 7])
+@pytest.mark.parametrize("power", [.5, 2.])
+def test_a_word_is_at_home_where_it_is_raised_most_whatever_the_others_do(K, power):
+    "With two topics the distance to the mean, to the other one and to the strongest are one rule; here they are not"
+    beta = np.random.default_rng(K).normal(size=(K, 40))
+    score, top = at_home(beta, power), beta.argmax(0)
+    np.testing.assert_allclose(score[top, range(40)], beta.max(0))          # the strongest topic pays nothing
+    np.testing.assert_allclose(score, (1 + power)*beta - power*beta.max(0)) # each other one its distance to it, no more
+    weaker = beta.copy()
+    last = beta.argmin(0)
+    weaker[last, range(40)] -= 5                                            # a weak topic gets weaker:
+    changed = at_home(weaker, power) != score
+    assert changed.sum() == 40 and changed[last, range(40)].all()           # nobody else's score moves
+
+
+def test_words_shown_of_many_topics_are_their_own():
+    "A word that two of four topics share is shown of the one that raises it more"
+    beta = np.array([[3., 2.9, 0, 0, 0], [2.8, 3., 0, 0, 0], [0, 0, 2., 1.9, 0], [0, 0, 0, 2., 1.]])
+    first = at_home(beta, 2.).argmax(1)
+    assert first.tolist() == [0, 1, 2, 3]
+    assert at_home(beta, 0.).argsort(1)[0, -2:].tolist() == [1, 0]          # without the preference both show it

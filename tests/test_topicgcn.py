@@ -486,3 +486,54 @@ def test_an_interrupted_command_goes_on(say, model, tmp_path, monkeypatch):
     assert all(torch.equal(one[k], two[k]) for k in one)
     history = json.loads((tmp_path / "judge/training_history.json").read_bytes())
     assert history["valid_loss"] == model.history_["valid_loss"]
+
+
+# --- more than two classes ---------------------------------------------------------------------------
+
+THEMES = dict(fruit="apple pear ripe orchard".split(), traffic="car bus road fast".split(), sea="wave sail tide boat".split(),
+              music="chord opera violin tune".split())
+
+
+@pytest.fixture(scope="module")
+def four():
+    rng = np.random.default_rng(0)
+    labels = [name for name in THEMES for _ in range(20)]
+    return TopicGCN(**SMALL).fit([" ".join(rng.choice(THEMES[l], 6)) for l in labels], labels)
+
+
+def test_probabilities_and_labels_of_four_classes(four):
+    texts = [" ".join(words) for words in THEMES.values()]
+    p = four.predict_proba(texts)
+    assert p.shape == (4, 4) and np.allclose(p.sum(1), 1, atol=1e-5) and four.predict(texts).tolist() == list(THEMES)
+    report = four.evaluate(texts + texts[:1], [*THEMES, "sea"])               # the last one is fruit
+    assert report["accuracy"] == .8 and report["per_class"]["sea"]["recall"] == .5 and report["per_class"]["fruit"]["precision"] == .5
+
+
+def test_a_contribution_is_taken_less_the_mean_of_all_classes(four):
+    "With two classes the mean, the other class and the strongest rival tell the same story"
+    table = np.array([[4., 1, 1, -2], [1, 1, 1, 1]])
+    np.testing.assert_allclose(np.stack([gcn.against_mean(table, c) for c in range(4)], 1), [[3, 0, 0, -3], [0, 0, 0, 0]])
+    raw = four.weights()["words"]                                             # [V, C]
+    why = {c: four.explain("apple sail", c) for c in THEMES}
+    for word in ("apple", "sail"):
+        pulls = np.array([dict(why[str(c)].words)[word] for c in four.classes_])
+        row = raw[four.words_.index[word]]
+        np.testing.assert_allclose(pulls, pulls.max()/(row - row.mean()).max()*(row - row.mean()), rtol=1e-3, atol=1e-6)
+    for w in why.values():
+        parts = [v for _, v in w.words] + [t["contribution"] for t in w.topics] + [w.embedding, w.start]
+        assert w.score == pytest.approx(sum(parts), abs=1e-4)
+    assert sum(w.score for w in why.values()) == pytest.approx(0, abs=1e-4)
+
+
+def test_the_weight_of_the_embedding_is_asked_of_the_corpus():
+    "Where words distract and the embedding knows, it weighs more; a number that is given stays; a loaded model has it"
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 600)
+    texts = [" ".join(f"w{w}" for w in rng.integers(0, 300, 3)) for _ in y]
+    V = np.concatenate([np.full((600, 1), 4.), np.eye(3)[y] + rng.normal(0, .45, (600, 3))], 1).astype(np.float32)
+    options = SMALL | dict(doc_features="tfidf+embedding", epochs=2, refit=False, token_pattern=r"\w+")
+    asked = TopicGCN(**options).fit(texts, y, embeddings=V)
+    fixed = TopicGCN(**options, embedding_weight=.3).fit(texts, y, embeddings=V)
+    assert asked.embedding_weight is None and asked.embedding_weight_ > .3 == fixed.embedding_weight_
+    few = TopicGCN(**options).fit(texts[:60], y[:60], embeddings=V[:60])
+    assert few.embedding_weight_ == .3
