@@ -106,6 +106,7 @@ def mixed(page: Path) -> list[str]:
     return wrong
 
 
+FOLD = re.compile(r"^#\|\s*code-fold", re.M)
 TITLE = re.compile(r"# \S[^\n]*\n\n> \S[^\n]*")  # a title and one sentence on one line
 RAW = {  # what a reader of the site should not see
     "a raw link in code": re.compile(r"\[`[^`\n]+`\]\((https?:|\w+\.html)"),
@@ -142,7 +143,7 @@ def faults(source: list[dict], cells: list[dict]) -> list[str]:
     wrong, title = [], next((cell["source"] for cell in source if cell["cell_type"] == "markdown"), "")
     if not TITLE.fullmatch(title.strip()):
         wrong.append("the first cell holds more than `# Title` and one `> sentence`: nbdev drops the rest")
-    shown = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code" and "code-fold" not in cell["source"])
+    shown = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code" and not FOLD.search(cell["source"]))
     explained = [cell["source"] for cell in source if re.match(r"#\|\s*exports\b", cell["source"])]
     for code in explained:
         body = re.sub(r"^#\|.*\n", "", code, flags=re.M).strip()

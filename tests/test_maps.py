@@ -19,6 +19,11 @@ def clusters(n=120, dim=12, seed=0):
     return (centres[which] + rng.normal(size=(n, dim))).astype(np.float32), which
 
 
+def around(corners, which):
+    "Two coordinates for each row, near the corner of its cluster"
+    return (np.array(corners)[which] + np.random.default_rng(0).normal(size=(len(which), 2))).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
 def fitted():
     X, _ = clusters()
@@ -108,8 +113,8 @@ def test_mostly_equal_points_and_zero_rows_stay_finite():
     X[41] = 0
     for metric in ("cosine", "euclidean"):
         model = ParametricUMAP((8,), (8,), metric=metric, epochs=1).fit(X)
-        for found in (model.places_, model.transform(X), model.transform(X, refine=0), model.inverse_transform(model.places_)):
-            assert np.isfinite(found).all()
+        landed, back = model.transform(X), model.inverse_transform(model.places_)
+        for found in (model.places_, landed, model.transform(X, refine=0), back): assert np.isfinite(found).all()
 
 
 def test_wrong_use_is_named(fitted):
@@ -149,13 +154,16 @@ def test_given_graph():
     order = np.argsort(D, axis=1)
     graph = order[:, 1:30], np.take_along_axis(D, order, 1)[:, 1:30]
     with_own = order[:, :30], np.take_along_axis(D, order, 1)[:, :30]
-    for a, b in zip(given_neighbours(graph, 120, 15), given_neighbours(with_own, 120, 15)): np.testing.assert_array_equal(a, b)
+    for a, b in zip(given_neighbours(graph, 120, 15), given_neighbours(with_own, 120, 15)):
+        np.testing.assert_array_equal(a, b)
     options = dict(metric="euclidean", epochs=1)
     own = fuzzy_graph(*find_neighbours(X, 15, "euclidean"))
     assert abs(fuzzy_graph(*given_neighbours(graph, 120, 15)) - own).max() < 1e-3
     assert ParametricUMAP((8,), (8,), **options).fit(X, graph=graph).places_.shape == (120, 2)
-    for bad, message in (((graph[0][:, :9], graph[1][:, :9]), "only 9 neighbours of some point, and n_neighbors=15 needs 14"),
-                         ((graph[0][:9], graph[1][:9]), "for 120 points"), ((np.full((120, 20), -1), graph[1][:, :20]), "−1|-1"),
+    few = graph[0][:, :9], graph[1][:, :9]
+    for bad, message in ((few, "only 9 neighbours of some point, and n_neighbors=15 needs 14"),
+                         ((graph[0][:9], graph[1][:9]), "for 120 points"),
+                         ((np.full((120, 20), -1), graph[1][:, :20]), "leaves −1"),
                          ((graph[0], -graph[1]), "at least 0"), (7, "expected \\(indices, distances\\)")):
         with pytest.raises(ConfigError, match=message): ParametricUMAP(**options).fit(X, graph=bad)
 
@@ -164,7 +172,7 @@ def test_given_graph():
 
 def test_coordinates_are_kept_and_free_points_land_among_them():
     X, which = clusters()
-    C = np.array([[0, 0], [100, 0], [0, 100]], np.float32)[which] + np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32)
+    C = around([[0, 0], [100, 0], [0, 100]], which)
     free = np.arange(120) % 4 == 0
     given = np.where(free[:, None], np.nan, C)
     model = ParametricUMAP((32,), (32,), epochs=40).fit(X, coordinates=given)
@@ -173,14 +181,16 @@ def test_coordinates_are_kept_and_free_points_land_among_them():
     new, theirs = clusters(30, seed=3)
     for refine in (0, 40):
         assert np.linalg.norm(model.transform(new, refine=refine) - C[theirs], axis=1).max() < 50
-    by_id = ParametricUMAP((32,), (32,), epochs=40).fit(X, coordinates={str(i): C[i].tolist() for i in np.flatnonzero(~free)})
+    known = {str(i): C[i].tolist() for i in np.flatnonzero(~free)}
+    by_id = ParametricUMAP((32,), (32,), epochs=40).fit(X, coordinates=known)
     np.testing.assert_array_equal(by_id.places_, model.places_)
 
 
 def test_coordinates_that_do_not_fit():
     X, _ = clusters(40)
     model = ParametricUMAP(epochs=1)
-    with pytest.raises(CorpusError, match="2 unknown ids .such as x, y."): model.fit(X, coordinates={"x": [0, 0], "y": [1, 1], "0": [0, 0]})
+    with pytest.raises(CorpusError, match="2 unknown ids .such as x, y."):
+        model.fit(X, coordinates={"x": [0, 0], "y": [1, 1], "0": [0, 0]})
     with pytest.raises(CorpusError, match="shape .39, 2."): model.fit(X, coordinates=np.zeros((39, 2)))
     with pytest.raises(CorpusError, match="0 points have any"): model.fit(X, coordinates=np.full((40, 2), np.nan))
     with pytest.raises(CorpusError, match="39 ids for 40"): model.fit(X, ids=[str(i) for i in range(39)])
@@ -188,7 +198,7 @@ def test_coordinates_that_do_not_fit():
 
 def test_two_stage_decoder_reads_another_plane():
     X, which = clusters(150)
-    C = np.array([[5, 5], [-5, 0], [0, -5]], np.float32)[which] + np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)
+    C = around([[5, 5], [-5, 0], [0, -5]], which)
     found = {}
     for recipe in ("joint", "two-stage"):
         model = ParametricUMAP((32,), (32,), metric="euclidean", recipe=recipe, epochs=30).fit(X, coordinates=C)
@@ -218,8 +228,10 @@ def test_a_saved_map_is_the_same_and_holds_no_pickle(fitted, tmp_path):
     assert {p.suffix for p in (tmp_path/"map").iterdir()} == {".json", ".npy", ".safetensors"}
     loaded = load_artifact(tmp_path/"map")
     assert type(loaded) is ParametricUMAP and loaded.get_params() == fitted.get_params()
-    for f in (lambda m: m.transform(X), lambda m: m.transform(X, refine=0), lambda m: m.inverse_transform(m.transform(X)),
-              lambda m: m.inverse_transform(m.transform(X), "network")): np.testing.assert_array_equal(f(loaded), f(fitted))
+    def answers(m):
+        places = m.transform(X)
+        return places, m.transform(X, refine=0), m.inverse_transform(places), m.inverse_transform(places, "network")
+    for a, b in zip(answers(loaded), answers(fitted)): np.testing.assert_array_equal(a, b)
     assert clone(loaded).get_params() == loaded.get_params()
 
 
@@ -273,8 +285,8 @@ def test_ten_documents_from_folder_to_map(tmp_path):
     model = ParametricUMAP(recipe="two-stage", epochs=100).fit(data.vectors, coordinates=data.coordinates, ids=data.ids)
     np.testing.assert_array_equal(model.places_, data.coordinates)
     table = model.evaluate(X[:4] + .01, coordinates=data.coordinates[:4])
-    for name in ("coordinate_mse", "coordinate_mae", "embedding_mse", "embedding_mae", "avg_cosine_similarity", "cycle_error"):
-        assert np.isfinite(table[name]).any()
+    pairs = [f"{what}_{error}" for what in ("coordinate", "embedding") for error in ("mse", "mae")]
+    for name in (*pairs, "avg_cosine_similarity", "cycle_error"): assert np.isfinite(table[name]).any()
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path):

@@ -18,6 +18,7 @@ WIDTHS = (1280, 390)  # a laptop and a phone
 
 TITLE = dict(cell_type="markdown", source="# A page\n\n> Say one thing.")
 EXPLAINED = dict(cell_type="code", source="#| exports\ndef f(x): return x", outputs=[])
+EQUATION = dict(cell_type="markdown", source="$$x$$")
 AS_CODE = dict(cell_type="code", source="def f(x): return x", outputs=[])
 DRAWN = {"data": {"image/png": "aGk="}}
 
@@ -30,7 +31,7 @@ def test_a_page_that_says_what_its_notebook_says_has_no_fault():
     ([TITLE | {"source": TITLE["source"] + "\n\nAnd more."}], [], "nbdev drops the rest"),
     ([TITLE, EXPLAINED], [], "shown 0 times"),
     ([TITLE, EXPLAINED], [AS_CODE, AS_CODE], "shown 2 times"),
-    ([TITLE, dict(cell_type="markdown", source="$$x$$"), EXPLAINED | {"source": "#| export\ndef f(x): return x"}], [], "behind an equation"),
+    ([TITLE, EQUATION, EXPLAINED | {"source": "#| export\ndef f(x): return x"}], [], "behind an equation"),
     ([TITLE, EXPLAINED], [AS_CODE | {"source": "#| code-fold: show\ndef f(x): return x"}], "shown 0 times"),
     ([TITLE], [AS_CODE | {"source": "# as [`f`](https://a.org/f.html#f)\n1"}], "a raw link in code"),
     ([TITLE], [AS_CODE | {"outputs": [{"data": {"text/markdown": "Call self as a function."}}]}], "inherited"),

@@ -16,6 +16,7 @@ from .corpus import load_corpus
 from .embed import embed, load_embedder
 from .lm.chapter import search_chapter, search_summary, searched
 from .lm.retrieval import known_items
+from .maps.chapter import mapped, maps_chapter, maps_summary
 from .theta.chapter import compare, theta_chapters
 from .theta.topics import TopicModel
 from .topicgcn.chapter import classification_summary, classify, classify_chapter
@@ -60,6 +61,10 @@ STEPS = { # what it does → the commands
     'Learn to tell kinds apart, and ask why':
         'textlab topicgcn fit mine.csv --text body --label kind --out judge\n'
         'textlab topicgcn explain judge --text "…"',
+    'Draw a map, and have a text written for a place of it':
+        'textlab maps export mine.csv --text body --out data\n'
+        'textlab maps train --data_dir data --output_dir models\n'
+        'textlab maps invert models --xy 0 0',
     'Every option, with its default':
         'textlab theta fit --help',
 }
@@ -106,8 +111,8 @@ def code_chapters(
 # %% ../nbs/69_demo.ipynb #3fb64e33
 LEAD = ('Passages of 105 Wikipedia articles, read by MiniLM and sorted into topics by THETA, a neural topic model. '
         'Nothing was said about what the articles are about. In the chapter Search a box answers questions about them, '
-        'in Codes pieces of text become numbers that a search can be cut short by, and in the last a classifier on a '
-        'graph of topics tells two newsgroups apart, and says why.')
+        'in Codes pieces of text become numbers that a search can be cut short by, in Map and back places of a map '
+        'become texts again, and in the last a classifier on a graph of topics tells two newsgroups apart, and says why.')
 
 def demo(
     out: str | Path = 'report', # folder for the report; index.html in it is replaced
@@ -116,7 +121,7 @@ def demo(
     every: int = 3, # take one passage in so many; more: faster
     num_topics: int = 30, # of some hundred articles
     vectors: np.ndarray | None = None, # [N, E] of those passages; None: embedded with MiniLM
-) -> dict: # report, documents, num_topics, seconds, fit_seconds, metrics, search, codes, classification, model
+) -> dict: # report, documents, num_topics, seconds, fit_seconds, metrics, search, codes, maps, classification, model
     "Topics and a search of a built-in corpus and a classifier of another, measured and shown in a report"
     began = time.perf_counter()
     corpus, held_out = demo_corpus(every=every)
@@ -130,13 +135,15 @@ def demo(
     titled = corpus.rename_column('label', 'title')
     found = searched(titled, seed)
     about_codes, codes = code_chapters(titled, vectors, seed)
+    log('drawing a map, and writing for places of it')
+    places = mapped(corpus, held_out, vectors, seed=seed)
     log('drawing')
     chapters = theta_chapters(model, train, metrics) + [search_chapter(found, QUESTIONS), *about_codes]
-    chapters += [classify_chapter(judged), next_chapter()]
+    chapters += [maps_chapter(places), classify_chapter(judged), next_chapter()]
     seconds, K = time.perf_counter() - began, model.theta_.shape[1]
     facts = {'documents': f'{len(corpus):,}', 'words': f"{sum(len(t.split()) for t in corpus['text']):,}",
              'topics': str(K), 'to fit': f'{fit_seconds:.1f} s', 'in all': f'{seconds:.0f} s'}
     report = write_report(chapters, out, f'{K} topics in {len(corpus):,} passages', LEAD, facts)
     return dict(report=str(report), documents=len(corpus), num_topics=K, seconds=seconds, fit_seconds=fit_seconds,
-                metrics=metrics, search=search_summary(found), codes=codes,
+                metrics=metrics, search=search_summary(found), codes=codes, maps=maps_summary(places),
                 classification=classification_summary(judged), model=model)

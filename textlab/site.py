@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PUBLIC', 'UNSEEN', 'FOLDED', 'Parameter', 'comments', 'parameter', 'parameters', 'Definition', 'function',
            'first_paragraph', 'definitions', 'class_definitions', 'inline', 'cell_of', 'parameter_table', 'card',
-           'heading_anchors', 'markdown_cell', 'raw_html', 'marked', 'only_imports', 'ShowDefinitions', 'Module',
-           'settings', 'module_of', 'plain_html', 'NearLinks', 'unclear_names', 'named_blocks']
+           'heading_anchors', 'markdown_cell', 'raw_html', 'marked', 'only_imports', 'ShowDefinitions', 'put_first',
+           'Module', 'settings', 'module_of', 'plain_html', 'NearLinks', 'unclear_names', 'named_blocks']
 
 # %% ../nbs/90_site.ipynb #66964e5e
 import ast, html, io, re, tokenize
@@ -188,6 +188,7 @@ class ShowDefinitions:
     def begin(self) -> None:
         "Replace the cells of the notebook"
         self.taken = heading_anchors(self.nb.cells)
+        put_first(self.nb)
         shown = [(marked(cell, 'internal'), new) for cell in self.nb.cells for new in self.shown(cell)]
         inner = [cell for internal, cell in shown if internal]
         title = [markdown_cell('## Internals\n\nWhat the page above calls.')] if inner else []
@@ -198,7 +199,7 @@ class ShowDefinitions:
         if marked(cell, *UNSEEN): return
         exported = marked(cell, 'export', 'exports')
         if exported and only_imports(cell.source): return
-        if cell.cell_type == 'code' and only_imports(cell.source): cell.source = FOLDED + cell.source
+        if self.module.text and cell.cell_type == 'code' and only_imports(cell.source): cell.source = FOLDED + cell.source
         found = definitions(cell.source) if exported else []
         anchors = {d.name: anchor for d in found if (anchor := d.name.lower()) not in self.taken}
         self.taken |= set(anchors.values())
@@ -208,6 +209,20 @@ class ShowDefinitions:
         elif found:
             cards = [card(d, self.module.address(d), anchors.get(d.name, '')) for d in found]
             yield markdown_cell(raw_html('\n'.join(cards)))
+
+# %% ../nbs/90_site.ipynb #77330a1b
+def put_first(
+    nb: Any, # a notebook as nbdev holds it; changed in place
+) -> None:
+    "Move the outputs of the cells marked `showpiece` before the first section"
+    heading = next((place for place, cell in enumerate(nb.cells) if cell.cell_type == 'markdown' and cell.source.startswith('## ')), 0)
+    first = []
+    for place in reversed([place for place, cell in enumerate(nb.cells) if marked(cell, 'showpiece')]):
+        moved = dict(outputs=nb.cells[place].outputs, source='#| echo: false', metadata={}, execution_count=None)
+        first.insert(0, AttrDict(cell_type='code', directives_={}, **moved))
+        nb.cells[place].outputs = []
+        nb.cells.insert(place + 1, markdown_cell('What it shows stands at the beginning of this page.'))
+    nb.cells[heading:heading] = first
 
 # %% ../nbs/90_site.ipynb #39361d1c
 class Module:

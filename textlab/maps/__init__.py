@@ -4,3 +4,6 @@ from textlab.maps.umap import (MapNetwork, ParametricUMAP, fuzzy_graph, land, la
                                neighbour_accuracy)
 from textlab.maps.vec2text import Inverter, PresenceHead, template_sentences
 from textlab.maps.correct import Correction, Corrector, Knowledge, controls, cross_fit, measures, side_by_side, token_f1
+from textlab.maps.service import (EmbeddingToTextRequest, EmbeddingToTextResponse, EmbeddingToTextService, MapDocuments,
+                                  TextGenerationResult, train_service)
+from textlab.maps.chapter import maps_chapter

@@ -22,7 +22,7 @@ from ..core import ConfigError, check_choice, check_texts, seed_everything
 from ..embed import Embedder
 from ..estimator import Embeds, Estimator, Flag, Option, Real, Whole
 from .vec2text import (Inverter, InverterNetwork, Prefix, PresenceHead, fit_head, fit_network,
-    lm_from_config, load_own, own_tensors, plain_text, token_table, write_beams, write_drawn)
+    lm_from_config, load_own, own_tensors, plain_text, token_table, write_texts)
 from ..tokenizer import HASH, context_counts, counts_of
 from ..vectors import nearest, rank_rows, unit_rows
 
@@ -104,25 +104,28 @@ class Trigram:
         owner = [np.r_[-1, -1, np.full(len(row) - 2, i)] for i, row in enumerate(ids)]
         return np.array([i for row in ids for i in row], np.int64), np.concatenate(owner).astype(np.int64)
 
-    def surprise(
-        self,
-        texts: Sequence[Sequence[str]], # words of N texts
-    ) -> np.ndarray: # [N] bits
-        "How surprising each text is"
-        stream, owner = self.stream(texts)
-        p = np.full(len(stream), 1/(len(self.index) + 2))
-        for (context, seen), (known, total, kinds, keys, count) in zip(hashed_contexts(stream), self.tables):
-            N, K = counts_of(known, total, context), counts_of(known, kinds, context)
-            p = np.where(N > 0, (counts_of(keys, count, seen) + K*p)/np.maximum(N + K, 1), p)
-        own = owner >= 0
-        return np.bincount(owner[own], -np.log2(p[own]), len(texts))
+# %% ../../nbs/52_maps.correct.ipynb #979c7bfd
+@patch
+def surprise(
+    self: Trigram,
+    texts: Sequence[Sequence[str]], # words of N texts
+) -> np.ndarray: # [N] bits
+    "How surprising each text is"
+    stream, owner = self.stream(texts)
+    p = np.full(len(stream), 1/(len(self.index) + 2))
+    for (context, seen), (known, total, kinds, keys, count) in zip(hashed_contexts(stream), self.tables):
+        N, K = counts_of(known, total, context), counts_of(known, kinds, context)
+        p = np.where(N > 0, (counts_of(keys, count, seen) + K*p)/np.maximum(N + K, 1), p)
+    own = owner >= 0
+    return np.bincount(owner[own], -np.log2(p[own]), len(texts))
 
-    def bits(
-        self,
-        texts: Sequence[Sequence[str]], # words of N texts
-    ) -> np.ndarray: # [N] bits per word, the end counted as one
-        "How surprising the words of each text are"
-        return self.surprise(texts)/np.array([len(words) + 1 for words in texts])
+@patch
+def bits(
+    self: Trigram,
+    texts: Sequence[Sequence[str]], # words of N texts
+) -> np.ndarray: # [N] bits per word, the end counted as one
+    "How surprising the words of each text are"
+    return self.surprise(texts)/np.array([len(words) + 1 for words in texts])
 
 # %% ../../nbs/52_maps.correct.ipynb #f73fe0e8
 class Asked:
@@ -357,6 +360,7 @@ def likely_words(
     k: int = 40, # words for each
 ) -> list[list[str]]: # N lists, the most likely first
     "The words that the head sees in a vector"
+    if not k: return [[] for _ in V]
     odds = self.head(torch.from_numpy(V)).numpy()
     return [[self.features.words[j] for j in row] for row in rank_rows(odds, k)]
 
@@ -625,18 +629,17 @@ def corrected(
     "What the trained corrector writes"
     given = token_table(self.inverter_.tokenizer_, texts, self.inverter_.max_tokens)
     inputs = tuple(torch.from_numpy(np.ascontiguousarray(x)) for x in (V, reached, *given))
-    write = write_beams if round == 1 else write_drawn
-    tokenizer, seed = self.inverter_.tokenizer_, self.seed + round
-    return write(self.network_, tokenizer, inputs, each, self.max_length, self.temperature, seed)
+    how = {} if round == 1 else dict(temperature=self.temperature, seed=self.seed + round)
+    return write_texts(self.network_, self.inverter_.tokenizer_, inputs, each, self.max_length, **how)
 
 # %% ../../nbs/52_maps.correct.ipynb #caf747eb
 @patch
-def correct(
+def ask_all(
     self: Corrector,
     embeddings: Any, # [N, E] targets
     embedder: Any = None, # that made them; None: the inverter's
-) -> list[Correction]: # N
-    "The best text for each vector within the calls"
+) -> tuple[Asked, np.ndarray]: # every text that was embedded, and rounds [N]
+    "Propose, embed, and propose again, within the calls"
     self.check_fitted()
     V = Inverter.check_vectors(self.reader_, embeddings).numpy()
     model, price, bits = self.reader_.check_embedder(embedder), self.price, self.knowledge_.trigram.surprise
@@ -650,7 +653,16 @@ def correct(
         for source, texts in self.next_texts(asked, items, round).items(): asked.ask(texts, source)
         items = items[asked.calls[items] > before[items]]
         iterations[items] = round
-    return self.results(asked, iterations)
+    return asked, iterations
+
+@patch
+def correct(
+    self: Corrector,
+    embeddings: Any, # [N, E] targets
+    embedder: Any = None, # that made them; None: the inverter's
+) -> list[Correction]: # N
+    "The best text for each vector within the calls"
+    return self.results(*self.ask_all(embeddings, embedder))
 
 @patch
 def results(
@@ -740,6 +752,7 @@ def side_by_side(
 # %% ../../nbs/52_maps.correct.ipynb #dfb9c927
 @patch
 def to_state(self: Corrector) -> State:
+    "All that a fitted corrector consists of"
     self.check_fitted()
     know, reader = self.knowledge_, self.reader_
     fitted = dict(embed_dim=reader.embed_dim_, embedder=reader.embedder_, trained=self.network_ is not None)
@@ -761,6 +774,7 @@ def below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
 # %% ../../nbs/52_maps.correct.ipynb #e59c6337
 @patch(cls_method=True)
 def from_state(cls: Corrector, state: State) -> Corrector:
+    "The corrector as it was saved"
     saved = dict(state.config)
     fitted = saved.pop('fitted')
     self, tensors = cls.from_arguments(saved), state.tensors

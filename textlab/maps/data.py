@@ -58,7 +58,9 @@ class MapData:
     report: dict[str, list[str]] = field(default_factory=dict) # what does not fit -> ids
 
     @property
-    def ids(self) -> list[str]: return self.corpus['id'][:] # N
+    def ids(self) -> list[str]: # N
+        "Ids in the order of the rows"
+        return self.corpus['id'][:]
 
     def __repr__(self) -> str:
         counts = ''.join(f', {len(ids):,} {what}' for what, ids in self.report.items() if ids)
@@ -100,6 +102,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]: # N ids, [N, E] fl
     check_ids(ids, path)
     return ids, np.stack(rows)
 
+# %% ../../nbs/49_maps.data.ipynb #4b28c84a
 def read_coordinates(
     path: Path, # the file
     at: dict[str, int], # id -> row
@@ -109,7 +112,8 @@ def read_coordinates(
     for i, place in stream_pairs(path):
         seen.append(i)
         numbers = isinstance(place, list) and all(type(v) in (int, float) and math.isfinite(v) for v in place)
-        if not numbers or len(place) != 2: raise CorpusError(f'{path}, document {i!r}: expected [x, y], got {place!r:.60}')
+        if not numbers or len(place) != 2:
+            raise CorpusError(f'{path}, document {i!r}: expected [x, y], got {place!r:.60}')
         if i in at: places[at[i]] = place
         else: extra.append(i)
     check_ids(seen, path)
@@ -134,6 +138,7 @@ def read_metadata(
     corpus = Dataset.from_dict(dict(id=list(at), text=texts, title=titles, authors=authors))
     return corpus, [i for i in at if i not in found], extra
 
+# %% ../../nbs/49_maps.data.ipynb #3f5e1198
 def read_map_data(
     folder: str | Path, # with the three files; without coordinates.json all documents are free
 ) -> MapData:

@@ -468,17 +468,17 @@ class ParametricUMAP(Estimator):
         self,
         encoder_layers: Sequence[int] = (256, 128, 64), # hidden widths from vector to place; the specification's
         decoder_layers: Sequence[int] = (64, 128, 256), # hidden widths from place to vector; the specification's
-        n_neighbors: int = 15, # k, the point itself counted; UMAP's default
+        n_neighbors: int = 15, # k, neighbours of a point, itself counted; UMAP's default
         min_dist: float = .1, # how tightly points may be packed; UMAP's default
-        metric: str = 'cosine', # distance of vectors, or 'euclidean'
+        metric: str = 'cosine', # distance of vectors: 'cosine' or 'euclidean'
         epochs: int | None = None, # passes over the edges; None: about 600 steps; two-stage: the specification's 100
         batch_size: int | None = None, # edges per step; None: 256; two-stage: the specification's 32 rows
-        recipe: str = 'joint', # or 'two-stage': an autoencoder, then its encoder alone towards coordinates
+        recipe: str = 'joint', # all at once; 'two-stage': an autoencoder, then its encoder alone towards coordinates
         *,
         reconstruction: float = 1., # λ, weight of decoder and cycle; 0: no decoder network
         layout_weight: float = .5, # share of the layout in the encoder's loss; 0: the graph alone
         learning_rate: float = 3e-3, # Adam's, at its peak
-        backend: str = 'torch', # or 'umap-learn': its Keras network, on the same graph (extra `keras`)
+        backend: str = 'torch', # ours; 'umap-learn': its Keras network, on the same graph (extra `keras`)
         embedder: str | Embedder | None = None, # makes vectors of texts; None: vectors are given
         seed: int = 42, # of everything random; the same seed gives the same map
     ):
@@ -654,7 +654,7 @@ def finish(
 
 # %% ../../nbs/50_maps.umap.ipynb #554e1f2d
 def map_scale(places: np.ndarray) -> np.float32: # [N, 2] coordinates of any make
-    "What brings coordinates to the size of a UMAP map: a deviation of 5, or the 15th neighbour at .5 where points crowd"
+    "What brings coordinates to the size of a UMAP map: a deviation of 5, or the 15th neighbour at .5 in a crowd"
     spread = max(float(places.std()), 1e-9)
     crowd = float(np.median(cKDTree(places).query(places, k=[min(15, len(places))])[0]))
     return np.float32(min(max(5/spread, .5/max(crowd, 1e-9)), 250/spread))
@@ -732,12 +732,14 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.network = network
     def forward(self, x: torch.Tensor) -> torch.Tensor: # [B, E], scalar
+        "Squared error of the way there and back, in units of variance"
         n = self.network
         return (n.decode(n.encode(x)) - n.prepare(x)).square().mean()/n.variance
 
 class TowardsPlaces(Autoencoder):
     "Stage two: the encoder alone, towards coordinates"
     def forward(self, x: torch.Tensor) -> torch.Tensor: # [B, E], [B, 2]
+        "Places in units of the coordinates' deviation"
         return (self.network.encode(x) - self.network.centre)/self.network.spread
 
 @patch
@@ -862,7 +864,7 @@ def fit_transform(
 def inverse_transform(
     self: ParametricUMAP,
     places: Any, # [Q, 2] points of the map
-    method: str = 'kernel', # average of what lies near; 'network': the decoder
+    method: str = 'kernel', # 'kernel': average of what lies near; 'network': the decoder
 ) -> np.ndarray: # [Q, E] float32; of length 1 for cosines
     "Vectors for places"
     self.check_fitted()

@@ -7,7 +7,7 @@ __all__ = ['TEMPLATE', 'LINKS', 'SMOLLM2_SHA256', 'PROBES', 'ADAPTED', 'template
            'base_files', 'model_class', 'load_base', 'small_base', 'token_table', 'decode_tokens', 'PresenceHead',
            'presence', 'presence_loss', 'fit_head', 'InverterNetwork', 'written_before', 'token_loss', 'Writer',
            'beam_search', 'sample_tokens', 'Named', 'Inverter', 'same_vectors', 'plain_text', 'add_lora',
-           'weights_print', 'fit_network', 'write_beams', 'write_drawn', 'own_tensors', 'load_own', 'tokenizer_to_json',
+           'weights_print', 'fit_network', 'draw_ranked', 'write_texts', 'own_tensors', 'load_own', 'tokenizer_to_json',
            'tokenizer_from_json', 'lm_from_config']
 
 # %% ../../nbs/51_maps.vec2text.ipynb #e3ff64a1
@@ -250,7 +250,7 @@ def fit_head(
     X: np.ndarray, # [N, E] embeddings
     held: sp.csr_matrix, # [N, V] what each text holds
     *,
-    steps: int = 600, # of at most 256 texts
+    steps: int = 600, # of at most 256 texts, in at most 150 passes
     learning_rate: float = .01, # at the peak
     valid_share: float = .05, # of the texts, to choose the best epoch by
     seed: int = 42, # of the order
@@ -264,7 +264,8 @@ def fit_head(
     head.linear.bias.data = torch.logit(torch.from_numpy(share).float(), eps=.25/len(X))
     rows, judged = split_documents(len(X), None, valid_share, seed)
     dls = tensor_dataloaders(X, held, train_rows=rows, valid_rows=judged, bs=256, seed=seed, device='cpu')
-    train(make_learner(dls, head, presence_loss), max(1, round(steps/len(dls.train))), learning_rate)
+    epochs = max(1, min(150, round(steps/len(dls.train))))
+    train(make_learner(dls, head, presence_loss), epochs, learning_rate)
     return head.eval().requires_grad_(False)
 
 # %% ../../nbs/51_maps.vec2text.ipynb #97f6277f
@@ -554,7 +555,9 @@ def add_lora(
     "Freeze a language model and put LoRA on its attention"
     peft = require('peft', 'llm')
     names = {name.rpartition('.')[2] for name, _ in lm.named_modules()}
-    config = peft.LoraConfig(r=rank, lora_alpha=2*rank, target_modules=[n for n in ADAPTED if n in names])
+    turned = any(type(m).__name__ == 'Conv1D' for m in lm.modules())         # GPT-2 keeps its weights transposed
+    config = peft.LoraConfig(r=rank, lora_alpha=2*rank, fan_in_fan_out=turned,
+                             target_modules=[n for n in ADAPTED if n in names])
     peft.inject_adapter_in_model(config, lm)
     for name, p in lm.named_parameters(): p.requires_grad_('lora_' in name)
 
@@ -683,11 +686,11 @@ def generate(
     check_number(num_beams, 'num_beams', low=1, integer=True)
     check_number(num_return, 'num_return', low=1, high=num_beams, integer=True)
     check_number(temperature, 'temperature', low=1e-3, high=100)
-    write = write_drawn if do_sample else write_beams
+    how = dict(temperature=temperature, seed=self.seed if seed is None else seed) if do_sample else {}
     out = []
     for start in range(0, len(V), batch_size):
-        out += write(self.network_, self.tokenizer_, (V[start:start + batch_size],), num_beams, max_length,
-                     temperature, self.seed if seed is None else seed)
+        part = V[start:start + batch_size]
+        out += write_texts(self.network_, self.tokenizer_, (part,), num_beams, max_length, **how)
     return [list(islice(dict.fromkeys(t for t in texts if t), num_return)) or [''] for texts in out]
 
 @patch
@@ -700,40 +703,39 @@ def predict(
     return [texts[0] for texts in self.generate(embeddings, **options)]
 
 # %% ../../nbs/51_maps.vec2text.ipynb #e0e92703
-def write_beams(
-    network: InverterNetwork, # in evaluation mode
-    tokenizer: PreTrainedTokenizerFast, # of its language model
-    inputs: tuple[torch.Tensor, ...], # [N, …] what `prompt` reads
-    beams: int, # K
-    max_length: int, # tokens at most
-    temperature: float, # not used
-    seed: int, # not used
-) -> list[list[str]]: # N lists of K texts, the most probable first
-    "Texts by beam search"
-    device = next(network.parameters()).device
-    found, _ = beam_search(network, tuple(x.to(device) for x in inputs), tokenizer.eos_token_id, beams=beams,
-                           max_length=max_length)
-    return [decode_tokens(tokenizer, rows.tolist()) for rows in found]
-
 @torch.no_grad()
-def write_drawn(
+def draw_ranked(
     network: InverterNetwork, # in evaluation mode
-    tokenizer: PreTrainedTokenizerFast, # of its language model
-    inputs: tuple[torch.Tensor, ...], # [N, …] what `prompt` reads
+    inputs: tuple[torch.Tensor, ...], # [N, …] what `prompt` reads, the embedding first
+    end: int, # the end token
     draws: int, # K
-    max_length: int, # tokens at most
-    temperature: float, # of the draw
-    seed: int, # of the draw
-) -> list[list[str]]: # N lists of K texts, the most probable first
-    "Texts drawn at a temperature"
-    device, end = next(network.parameters()).device, tokenizer.eos_token_id
-    many = tuple(x.to(device).repeat_interleave(draws, 0) for x in inputs)
-    ids = sample_tokens(network, many, end, temperature=temperature, max_length=max_length, seed=seed).to(device)
+    **options: Any, # temperature, max_length and seed of `sample_tokens`
+) -> torch.Tensor: # tokens [N, K, T], the most probable first
+    "K drawn texts for each row"
+    many = tuple(x.repeat_interleave(draws, 0) for x in inputs)
+    ids = sample_tokens(network, many, end, **options).to(many[0].device)            # (NK, T)
     p = network(*many, ids).log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]      # (NK, T)
     real = F.pad((ids != end).cumprod(1)[:, :-1], (1, 0), value=1)
-    score = ((p*real).sum(1)/real.sum(1)).view(-1, draws).argsort(dim=1, descending=True, stable=True)
-    texts = decode_tokens(tokenizer, ids.tolist())
-    return [[texts[i*draws + j] for j in order] for i, order in enumerate(score.tolist())]
+    score = ((p*real).sum(1)/real.sum(1)).view(-1, draws)                            # (NK,) -> (N, K)
+    order = score.argsort(dim=1, descending=True, stable=True)
+    return ids.view(*order.shape, -1).take_along_dim(order[:, :, None], 1)
+
+def write_texts(
+    network: InverterNetwork, # in evaluation mode
+    tokenizer: PreTrainedTokenizerFast, # of its language model
+    inputs: tuple[torch.Tensor, ...], # [N, …] what `prompt` reads, the embedding first
+    count: int, # K, beams or draws
+    max_length: int, # tokens at most, the end included
+    *,
+    temperature: float | None = None, # of a draw; None: beam search
+    seed: int = 0, # of a draw
+) -> list[list[str]]: # N lists of K texts, the most probable first
+    "Texts by beam search, or drawn at a temperature"
+    device, end = next(network.parameters()).device, tokenizer.eos_token_id
+    inputs = tuple(x.to(device) for x in inputs)
+    if temperature is None: ids, _ = beam_search(network, inputs, end, beams=count, max_length=max_length)
+    else: ids = draw_ranked(network, inputs, end, count, temperature=temperature, max_length=max_length, seed=seed)
+    return [decode_tokens(tokenizer, rows.tolist()) for rows in ids]
 
 # %% ../../nbs/51_maps.vec2text.ipynb #733740d0
 def own_tensors(
@@ -771,6 +773,7 @@ def tokenizer_from_json(data: dict) -> PreTrainedTokenizerFast:
 # %% ../../nbs/51_maps.vec2text.ipynb #6109e842
 @patch
 def to_state(self: Inverter) -> State:
+    "All that a fitted inverter consists of"
     self.check_fitted()
     lm, lora = self.network_.lm, bool(self.lora_rank)
     config = json.loads(lm.config.to_json_string(use_diff=False))
@@ -803,6 +806,7 @@ def rebuild_lm(
 # %% ../../nbs/51_maps.vec2text.ipynb #36af4b3e
 @patch(cls_method=True)
 def from_state(cls: Inverter, state: State) -> Inverter:
+    "The inverter as it was saved"
     saved = dict(state.config)
     fitted = saved.pop('fitted')
     self = cls.from_arguments(saved)
