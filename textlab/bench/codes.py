@@ -304,9 +304,9 @@ def bench_codes(
     **machine: Any, # jobs, threads, timeout of `run_all`
 ) -> pd.DataFrame: # one row per run
     "Train what is missing, and run filters side by side; what is in `out` already is not run again"
-    chosen = choose(FILTERS, systems)
-    train_phases(models, quick, {phase for name in chosen for phase in NEEDS.get(name, ())})
-    runs = [run for name in sets for run in runs_of(FILTERS, chosen, 1, set=name)]
+    names = choose(FILTERS, systems)
+    train_phases(models, quick, {phase for name in names for phase in NEEDS.get(name, ())})
+    runs = [run for name in sets for run in runs_of(FILTERS, names, 1, set=name)]
     given = dict(models=str(models), embeddings=str(embeddings))
     return run_all('textlab.bench.codes:run_filter', runs, out, given, together=['set'], **machine)
 
@@ -430,6 +430,7 @@ ABLATIONS = { # phase -> what differs from phase 1a
     'no cures': dict(kmeans_vectors=0, restart=0., diversity_weight=0.),
 }
 
+# %% ../../nbs/75_bench.codes.ipynb #fca561b0
 BEFORE = {'1b': '1a', '2': '1b'} # phase -> the phase it starts from
 
 def missing_phases(
