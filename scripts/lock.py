@@ -15,7 +15,7 @@ LEFT_OUT = {
     "wheel": "astunparse lists it, only its own build needs it",
 }
 TOOLS = ["setuptools"]  # what builds the project
-TESTED = ["graph", "search", "codes", "words", "tables", "llm", "maps"]  # extras whose systems are tested
+TESTED = ["graph", "search", "codes", "words", "tables", "llm", "maps", "serve"]  # extras whose systems are tested
 # What torch brings along where its build is CUDA's; the machine decides, not the lock.
 CUDA = re.compile(r"nvidia-|cuda-|triton$")
 

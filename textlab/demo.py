@@ -64,7 +64,7 @@ STEPS = { # what it does → the commands
     'Draw a map, and have a text written for a place of it':
         'textlab maps export mine.csv --text body --out data\n'
         'textlab maps train --data_dir data --output_dir models\n'
-        'textlab maps invert models --xy 0 0',
+        'textlab maps serve models --open',
     'Every option, with its default':
         'textlab theta fit --help',
 }
@@ -137,6 +137,7 @@ def demo(
     about_codes, codes = code_chapters(titled, vectors, seed)
     log('drawing a map, and writing for places of it')
     places = mapped(corpus, held_out, vectors, seed=seed)
+    models = places.service.save(Path(out)/'models')
     log('drawing')
     chapters = theta_chapters(model, train, metrics) + [search_chapter(found, QUESTIONS), *about_codes]
     chapters += [maps_chapter(places), classify_chapter(judged), next_chapter()]
@@ -145,5 +146,5 @@ def demo(
              'topics': str(K), 'to fit': f'{fit_seconds:.1f} s', 'in all': f'{seconds:.0f} s'}
     report = write_report(chapters, out, f'{K} topics in {len(corpus):,} passages', LEAD, facts)
     return dict(report=str(report), documents=len(corpus), num_topics=K, seconds=seconds, fit_seconds=fit_seconds,
-                metrics=metrics, search=search_summary(found), codes=codes, maps=maps_summary(places),
+                metrics=metrics, search=search_summary(found), codes=codes, maps=maps_summary(places) | dict(models=str(models)),
                 classification=classification_summary(judged), model=model)

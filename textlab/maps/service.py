@@ -200,6 +200,14 @@ class Prepared:
         return WordScores(texts_of(self.need_documents().corpus()))
 
     @cached_property
+    def table(self) -> pd.DataFrame: # N rows
+        "What `points` shows"
+        columns = self.need_documents().columns
+        x, y = self.space.places_.T
+        table = pd.DataFrame(dict(id=columns['id'], title=self.documents.short, x=x, y=y))
+        return table.assign(label=columns['label']) if 'label' in columns else table
+
+    @cached_property
     def tree(self) -> cKDTree:
         "The places of the documents, to be searched"
         return cKDTree(self.need_map().places_)
@@ -288,10 +296,7 @@ def save(
 @patch
 def points(self: EmbeddingToTextService) -> pd.DataFrame: # N rows: id, title, x, y, and label where there are any
     "Every document with its place; `title` is the beginning of the text where there is none"
-    columns = self.need_documents().columns
-    x, y = self.space.places_.T
-    table = pd.DataFrame(dict(id=columns['id'], title=self.documents.short, x=x, y=y))
-    return table.assign(label=columns['label']) if 'label' in columns else table
+    return self.table.copy()
 
 @patch
 def search(
@@ -304,7 +309,7 @@ def search(
     check_choice(mode, ['hybrid', 'words', 'vectors'], 'mode')
     check_number(k, 'k', low=1, integer=True)
     if not isinstance(query, str) or not query.strip(): raise ConfigError('the question is empty; ask for something')
-    points, words = self.points(), None
+    points, words = self.table, None
     if mode != 'vectors': words = self.word_scores(query)[None]                              # (1, N)
     if mode == 'words' or self.embedder is None: scores, found = words, words[0] > 0
     else:
