@@ -152,5 +152,6 @@ def demo(
     check_writable(Path(make.given['out'])/'index.html')
     summary = make()
     data = {k: v for k, v in summary.items() if k != 'model'} | dict(topics=topic_rows(summary['model']))
-    end = f"{data['documents']:,} documents, {data['seconds']:.0f} s\nopen {data['report']}"
+    explore = f"explore its map: textlab maps serve {data['maps']['models']} --open"
+    end = f"{data['documents']:,} documents, {data['seconds']:.0f} s\nopen {data['report']}\n{explore}"
     return Answer(data, f"{topic_table(data['topics'])}\n\n{end}")
