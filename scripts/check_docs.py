@@ -106,6 +106,7 @@ def mixed(page: Path) -> list[str]:
     return wrong
 
 
+NESTED = re.compile(r"(?<!!)\[[^\[\]]*(?<!!)\[[^\[\]]+\]\([^)]*\)[^\[\]]*\]\(")
 FOLD = re.compile(r"^#\|\s*code-fold", re.M)
 TITLE = re.compile(r"# \S[^\n]*\n\n> \S[^\n]*")  # a title and one sentence on one line
 RAW = {  # what a reader of the site should not see
@@ -155,6 +156,8 @@ def faults(source: list[dict], cells: list[dict]) -> list[str]:
     for number, cell in enumerate(cells):
         seen = {what: pattern.search(said(cell)) for what, pattern in RAW.items()}
         wrong += [f"cell {number} shows {what}: {found[0].strip()!r}" for what, found in seen.items() if found]
+        if cell["cell_type"] == "markdown" and (found := NESTED.search(prose(cell["source"]))):
+            wrong.append(f"cell {number} has a link inside a link: {found[0]!r}")
         if any("text/html" in output.get("data", {}) for output in cell.get("outputs", [])):
             wrong.append(f"cell {number} has an output in HTML: quarto loads jQuery and RequireJS for it")
         if pictures(cell) and not all(f"#| {key}:" in cell["source"] for key in ("fig-cap", "fig-alt")):

@@ -38,6 +38,7 @@ def test_a_page_that_says_what_its_notebook_says_has_no_fault():
     ([TITLE], [AS_CODE | {"outputs": [{"data": {"text/plain": "<__main__.Embedder at 0x7f>"}}]}], "module that ran the page"),
     ([TITLE], [AS_CODE | {"outputs": [{"text": "default=<object object at 0x7f>"}]}], "without a name"),
     ([TITLE], [dict(cell_type="markdown", source="```\n.. note::\n    torch says\n```")], "directive"),
+    ([TITLE], [dict(cell_type="markdown", source="by [[zscore](vectors.html#zscore)](04a_vectors.ipynb)")], "inside a link"),
     ([TITLE], [AS_CODE | {"outputs": [{"data": {"text/html": "<table>"}}]}], "jQuery"),
     ([TITLE], [AS_CODE | {"source": "#| fig-cap: A line\nplot()", "outputs": [DRAWN]}], "fig-alt"),
 ])

@@ -23,7 +23,7 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.utils import ClassifierTags, Tags, TransformerTags
 from .artifacts import Artifact
 from .core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, TextlabError, check_choice,
-    check_embeddings, check_number, check_texts, log)
+    check_embeddings, check_number, check_texts, log, verbosity)
 from .corpus import (arrow_columns, as_text, filled, find_roles, frame_columns, gather, has_label, id_of, label_of,
     labels_of, load_corpus, missing, numbered_records, plain_format)
 from .embed import Embedder, as_embedder, check_named, embed
@@ -488,7 +488,8 @@ def vectors_for(
                              'give those of the new documents, from the same embedder')
     model = self.find_embedder()
     if fitting: self.embedder_ = model.name
-    return check_embeddings(embed(corpus, model, cache_dir=cache_dir), n=len(corpus), dim=dim)
+    with verbosity(getattr(self, 'verbose', None)): X = embed(corpus, model, cache_dir=cache_dir)
+    return check_embeddings(X, n=len(corpus), dim=dim)
 
 # %% ../nbs/05b_estimator.ipynb #025dd799
 def hold_out(
@@ -508,7 +509,7 @@ def hold_out(
 @patch
 def saved_arguments(self: Estimator) -> dict[str, Any]:
     "The constructor's arguments as JSON can hold them"
-    return {name: self.allowed[name].save(value) for name, value in self.arguments().items()}
+    return {name: self.allowed[name].save(value) for name, value in self.arguments().items() if name != 'verbose'}
 
 @patch(cls_method=True)
 def from_arguments(

@@ -288,7 +288,10 @@ class NearLinks:
         cell: Any, # of the notebook
     ) -> None:
         "Shorten the links of a cell of prose"
-        if cell.cell_type == 'markdown': cell.source = re.sub(rf'\[([^\]]+)\]\({self.site}([^)]*)\)', self.nearer, cell.source)
+        if cell.cell_type != 'markdown': return
+        inside = rf'(?<!!)\[([^\[\]]*)\[([^\[\]]+)\]\({self.site}[^)]*\)([^\[\]]*)\]\('   # nbdev links the text of a link, too
+        cell.source = re.sub(inside, r'[\1\2\3](', cell.source)
+        cell.source = re.sub(rf'\[([^\[\]]+)\]\({self.site}([^)]*)\)', self.nearer, cell.source)
 
     def nearer(self,
         link: re.Match, # its text and the page

@@ -38,9 +38,10 @@ def topic_table(
     return table(shown, ['topic', *(['name'] if named else []), 'documents', 'share', 'words'])
 
 def labeller(
-    name: str, # 'module:function'
+    name: str, # 'llm', or 'module:function'
 ) -> Any: # a function (words, texts) -> name
-    "The function that --labels_by names; raises a `ConfigError` where there is none"
+    "What --labels_by names; raises a `ConfigError` where there is no such function"
+    if name == 'llm': return room('maps.labels').TopicNamer()
     module, _, function = name.partition(':')
     try:
         sys.path.insert(0, '')                                     # a module in the folder where the command runs
@@ -94,7 +95,7 @@ def theta_fit(
     build: TopicModelOptions, # makes the model
     embeddings: VectorFile = None, # .npy file with one vector per document (new documents will need theirs, too)
     cache_dir: Annotated[Path | None, 'Embeddings'] = None, # keep vectors here, and take them from here
-    labels_by: Annotated[str | None, 'Topics'] = None, # module:function that names topics from words and texts
+    labels_by: Annotated[str | None, 'Topics'] = None, # who names topics: llm (a small language model), or module:function
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Find the topics of a corpus and save the model"

@@ -23,7 +23,7 @@ TopicGCNOptions = Annotated[Call, Options('topicgcn.gcn.TopicGCN', {
                         'min_df lda_passes inductive graph',
     "A document's own features": 'doc_features max_features embedder embedding_weight',
     'Words': 'stop_words ngram_range min_length token_pattern tokenizer stem',
-    'Training': 'hidden_dim dropout epochs batch_size learning_rate patience valid_share refit seed'})]
+    'Training': 'hidden_dim dropout epochs batch_size learning_rate patience valid_share refit seed verbose'})]
 ClassifierVectors = Annotated[Path | None, "A document's own features"]
 
 # %% ../../nbs/63_cli.topicgcn.ipynb #beb2e7af

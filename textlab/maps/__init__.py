@@ -8,3 +8,4 @@ from textlab.maps.service import (EmbeddingToTextRequest, EmbeddingToTextRespons
                                   TextGenerationResult, train_service)
 from textlab.maps.explorer import Atlas, atlas_of, explorer_app, export_html, serve
 from textlab.maps.chapter import maps_chapter
+from textlab.maps.labels import TopicNamer

@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 from ..artifacts import State, check_arrays
 from ..core import ArtifactError, ConfigError, CorpusError, check_choice, check_embeddings, fingerprint, log
-from ..core import seed_everything, threads
+from ..core import seed_everything, threads, verbosity
 from ..corpus import has_label
 from ..embed import Embedder
 from ..estimator import WORDS, Embeds, Estimator, Flag, OneOf, Real, Whole, as_documents, classes_from_json
@@ -216,7 +216,7 @@ class TopicGCN(Estimator):
         vocab_size=Whole(1),
         min_df=Whole(1, none=True), lda_passes=Whole(1, none=True), epochs=Whole(1, none=True),
         batch_size=Whole(1, none=True), learning_rate=Real(1e-6, 1, none=True), patience=Whole(1, none=True),
-        valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0, 2**32 - 1), **WORDS)
+        valid_share=Real(.01, .5), refit=Flag(), seed=Whole(0, 2**32 - 1), verbose=Flag(none=True), **WORDS)
 
     def __init__(
         self,
@@ -250,6 +250,7 @@ class TopicGCN(Estimator):
         token_pattern: str | None = None, # a regular expression of what is a word; None: runs of letters
         tokenizer: str | Callable[[str], list[str]] | None = None, # 'icu' (dictionaries); in Python any function
         stem: str | None = None, # fold endings by the rules of a language, such as 'english'; None: none
+        verbose: bool | None = None, # show progress? None: in a terminal or notebook, and a line per epoch elsewhere
     ):
         store_attr()
         self.check_arguments()
@@ -553,7 +554,7 @@ def train_once(
     learner = make_learner(dls, self.model_, loss, opt_func=self.optimizer, splitter=skip_and_graph)
     rates = [self.step_, self.learning_rate or (5e-3 if direct else 1e-2)]
     folder = None if lesson.folder is None else lesson.folder/name
-    with threads(1):
+    with threads(1), verbosity(self.verbose):
         history = train(learner, epochs, rates, folder=folder, schedule='one_cycle', patience=patience,
                         resume=lesson.resume, key=fingerprint(lesson.key, learn, epochs), cbs=lesson.cbs)
     self.model_ = self.model_.cpu().eval()
