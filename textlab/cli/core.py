@@ -102,7 +102,8 @@ def parameter(
     "A function's parameter as an argument or option of the command line"
     if p.kind is p.POSITIONAL_OR_KEYWORD: info = typer.Argument(help=help, metavar=p.name.upper())
     else:
-        names = f'--{p.name}' if p.default is False else f'--{p.name}/--no_{p.name}'
+        undecided = p.default is None and p.annotation == bool | None
+        names = f'--{p.name}/--no_{p.name}' if p.default is True or undecided else f'--{p.name}'
         info = typer.Option(names, help=help, rich_help_panel=heading)
     return p.replace(annotation=Annotated[p.annotation, info], kind=p.KEYWORD_ONLY)
 
