@@ -35,6 +35,7 @@ export: $(READY) ## Write textlab/ from the notebooks: modules, and the scripts 
 	$(BIN)/python scripts/export_assets.py
 
 test: export OMP_NUM_THREADS = 1
+test: export NUMBA_NUM_THREADS = 1
 test: export HF_HUB_OFFLINE = 1
 test: $(READY) ## Exported package = notebooks, every inline test, every pytest (needs no network)
 	$(BIN)/python scripts/check_export.py

@@ -25,7 +25,7 @@ from scipy.cluster.hierarchy import dendrogram, fcluster, leaves_list, linkage a
 from scipy.spatial.distance import squareform
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from .core import ConfigError, check_choice, check_embeddings, check_number, log
+from .core import ConfigError, check_choice, check_embeddings, check_number, log, threads
 
 # %% ../nbs/07_plots.ipynb #ada957b3
 # the colours of Okabe & Ito, a brown and a violet
@@ -243,7 +243,7 @@ def pca_map(
 
 def umap_map(X: np.ndarray, seed: int, n_neighbors: int, metric: str, min_dist: float) -> np.ndarray:
     "A UMAP layout that starts from PCA, with a fixed seed, on one thread, without its warnings"
-    with warnings.catch_warnings():
+    with threads(1), warnings.catch_warnings(): # numba sets OpenMP's threads, which torch shares: they are set back
         warnings.simplefilter('ignore')
         import umap
         layout = umap.UMAP(n_neighbors=min(n_neighbors, len(X) - 1), min_dist=min_dist, metric=metric, init='pca',

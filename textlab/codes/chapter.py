@@ -34,7 +34,7 @@ def passage_windows(
     texts = texts_of(corpus)
     tokenizer = BPETokenizer.train(texts, vocab_size, uncased=True)
     windows = padded([row[:window] for row in tokenizer.encode_batch(texts)], range(len(texts)), window)
-    rows, held = hold_out_documents(windows.document, .1, seed)
+    rows, held = hold_out_documents(windows.document, .25, seed)
     return CodesData(tokenizer, windows, np.asarray(vectors), rows, held)
 
 # %% ../../nbs/46_codes.chapter.ipynb #7974c26a
@@ -56,14 +56,16 @@ def coded(
     num_codes: int = 256, # K
     seed: int = 42, # of everything
 ) -> Coded:
-    "Train a small student on passages, and ask questions whose answers are known"
-    data = passage_windows(corpus, vectors, seed=seed)
+    "Train a small student on passages, and ask for those that it has not read"
+    data, (passages, queries) = passage_windows(corpus, vectors, seed=seed), known
+    unread = {corpus['id'][int(row)] for row in data.held}
+    queries = [q for q in queries if unread & set(q['relevant'])]
     options = dict(num_codes=num_codes, n_layers=1, batch_size=16, warmup=0, refit=400, seed=seed, device='cpu')
     with threads(1):
         codes = pretrain(data, None, **options)
         aligned = Aligned(*vars(codes).values(), QueryPassageAdapters(codes.model.base_config['d_model']))
-        curves = asked(aligned, *known)
-    sizes = [len(part) for part in known]
+        curves = asked(aligned, passages, queries)
+    sizes = len(passages), len(queries)
     return Coded(codes.metrics, meanings(data, codes.model), curves, *sizes, num_codes, codes.metrics['seconds'])
 
 # %% ../../nbs/46_codes.chapter.ipynb #6aa0c825
@@ -121,7 +123,8 @@ def kept_table(found: Coded) -> str: # HTML
 def codes_chapter(found: Coded) -> Chapter:
     "What codes mean, and what a question reads through them"
     m = found.metrics
-    note = (f"{found.queries:,} first sentences, each asking for the rest of its passage, among {found.passages:,}. The "
+    note = (f"{found.queries:,} first sentences of passages that were held out of training, each asking for the rest of its "
+            f"passage, among {found.passages:,}. The "
             f"student has {found.num_codes} codes, of which held-out passages use {m['used']} (perplexity "
             f"{m['perplexity']:.0f}); it was trained for {found.seconds:.0f} s.")
     lead = ('A small student of MiniLM cuts texts into pieces of four tokens and gives each a number. Pieces with the same '

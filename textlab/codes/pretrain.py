@@ -48,7 +48,7 @@ class TextSource:
     local: tuple[str, ...] = () # files under TEXTLAB_DATA that hold some of the same
 
 SOURCES = {
-    'wikitext-103': TextSource('1a', 'Salesforce/wikitext', 'wikitext-103-raw-v1', 'train', 'text', 'CC BY-SA 3.0',
+    'wikitext-103': TextSource('1a', 'Salesforce/wikitext', 'wikitext-103-raw-v1', 'train', 'text', 'CC BY-SA 3.0, GFDL',
                                local=('wikitext2/valid', 'wikitext2/test')),
     'c4': TextSource('1a', 'allenai/c4', 'en', 'train', 'text', 'ODC-BY', local=('c4/docs',)),
     'arxiv': TextSource('1b', 'ccdv/arxiv-summarization', 'document', 'train', 'abstract', 'not stated',
