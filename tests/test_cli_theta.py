@@ -223,6 +223,7 @@ def test_seed_topics_and_names_by_a_function(tmp_path, answer, mistake, monkeypa
     assert {"Cricket", "Fire", "Afghanistan"} < names and all(name.isupper() for name in names - {"Cricket", "Fire", "Afghanistan"})
     shown = answer("theta", "topics", tmp_path / "m", "--topic", 1, "--docs", 2)
     assert shown["name"] == "Fire" and all(len(d["text"]) > 20 for d in shown["documents_shown"])
-    for more, why in ((("--seed_topics", "A:; A:"), "two topics have the same name"), (("--labels_by", "loud_names:quiet"), "no such function"),
+    for more, why in ((("--seed_topics", "A:; A:"), "two topics have the same name"),
+                      (("--labels_by", "loud_names:quiet"), "no such function"),
                       (("--num_topics", 2, "--seed_topics", "a; b; c"), "num_topics=2 for 3 seed topics")):
         assert why in mistake("theta", "fit", "lee", "--limit", 60, "--embedder", "minilm", "--out", tmp_path / "bad", *more)
