@@ -374,7 +374,7 @@ def test_cells_that_a_spreadsheet_would_run(tmp_path, name):
     from textlab.cli.core import write_rows
     from textlab.cli.theta import write_shares
     write_rows(tmp_path / "a.csv", [dict(id=name, label=name, probability=-.5)])
-    write_shares(tmp_path / "b.csv", np.array([[.25, .75]]), [name], ["x", name])
+    write_shares(tmp_path / "b.csv", np.array([[.25, .75]]), [name], ["x", name], [False])
     for file, column in (("a.csv", "label"), ("b.csv", "name")):
         with open(tmp_path / file, newline="") as f: rows = list(csv.DictReader(f))
         assert all(not rows[0][c].startswith(("=", "+", "-", "@", "\t")) for c in ("id", column))
