@@ -317,8 +317,9 @@ def label_array(
     if isinstance(y, pd.api.extensions.ExtensionArray): y = pd.Series(y)
     if isinstance(y, pd.Series) and y.hasnans: y = y.astype(object).where(y.notna(), None)
     y = np.asarray(y) if hasattr(y, '__array__') else list(y)
-    if getattr(y, 'ndim', 0) == 1 and y.dtype == object: y = y.tolist()
     held = (list, tuple, set, dict, np.ndarray)
+    objects = getattr(y, 'ndim', 0) == 1 and y.dtype == object
+    if objects and any(isinstance(v, held) or missing(v) for v in y): y = y.tolist()
     several = next((v for v in y if isinstance(v, held) and len(v) != 1), None) if isinstance(y, list) else None
     if several is not None:
         raise ConfigError(f"y holds several labels for one document ({several!r:.60}); "
