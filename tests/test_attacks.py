@@ -407,12 +407,22 @@ def models(tmp_path_factory):
     counts = Vocabulary(min_df=1).fit_transform(TEXTS)
     LDA(2, max_iter=1).fit(counts).save(folder / "lda")
 
+    from textlab.codes.filter import BookCodes, CellCodes
+    from textlab.maps.umap import ParametricUMAP
+    points = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+    ParametricUMAP(epochs=1, n_neighbors=5).fit(points).save(folder / "map")
+    BookCodes(4, 4).fit(points).save(folder / "books")
+    CellCodes(4).fit(points).save(folder / "cells")
+
     def use_theta(m):
         m.transform(TEXTS[:3], embeddings=X[:3]); m.topic_words(3); m.topic_info(); m.representative_docs(0); m.hierarchy()
     uses = dict(theta=use_theta, bm25=lambda m: m.scores(["copper wolf"]), encoder=lambda m: m.encode(["copper wolf"]),
                 lm=lambda m: m.generate("copper", 3), tokens=lambda m: m.encode("copper"),
                 topicgcn=lambda m: (m.predict(["copper wolf"]), m.topic_words(2), m.graph_.stats()),
-                space=lambda m: (m.transform(["copper wolf"]), m.topic_words(2)), lda=lambda m: m.transform(counts))
+                space=lambda m: (m.transform(["copper wolf"]), m.topic_words(2)), lda=lambda m: m.transform(counts),
+                map=lambda m: m.inverse_transform(m.transform(points[:3])),
+                books=lambda m: (m.encode(points[:3]), m.weigh(points[:3])),
+                cells=lambda m: (m.encode(points[:3]), m.weigh(points[:3])))
     return folder, uses
 
 
@@ -425,7 +435,8 @@ def nonsense(a):
     if a.dtype.kind in "iu": yield from (np.full_like(a, 2**31 - 1), np.full_like(a, -5), a.astype(float) + .5)
 
 
-@pytest.mark.parametrize("kind", ["theta", "bm25", "encoder", "lm", "tokens", "topicgcn", "space", "lda"])
+@pytest.mark.parametrize("kind", ["theta", "bm25", "encoder", "lm", "tokens", "topicgcn", "space", "lda",
+                                  "map", "books", "cells"])
 def test_arrays_that_make_no_sense_are_refused(models, tmp_path, kind):
     from safetensors.torch import load_file, save_file
     from textlab.artifacts import describe

@@ -82,7 +82,7 @@ def test_missing_file_folder_and_name(write, tmp_path):
     assert "did you mean 'reviews.csv'" in error(tmp_path/'review.csv')
     assert 'there is no folder' in error(tmp_path/'no'/'x.csv')
     (tmp_path/'void').mkdir()
-    assert 'without .txt files' in error(tmp_path/'void')
+    assert 'without .txt or .parquet files' in error(tmp_path/'void')
     assert "did you mean 'lee'" in error('leee')
     assert "did you mean 'agnews'" in error('ag-news')
 

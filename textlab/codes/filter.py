@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np, scipy.sparse as sp, torch, torch.nn.functional as F
 from datasets import Dataset
 from fastcore.basics import patch
-from ..artifacts import Artifact, State, load_artifact
+from ..artifacts import Artifact, State, check_arrays, load_artifact
 from .align import Aligned, QueryPassageAdapters, encode_texts, load_aligned, pooled_vectors
 from .kmer import KmerVQVAE
 from .quantizer import assign, spherical_kmeans
@@ -80,6 +80,10 @@ class Coder(Artifact):
         "Dot products of full width that a question costs before anything is read"
         return self.num_codes
 
+    def shapes(self, arrays: dict[str, np.ndarray]) -> dict[str, tuple]: # name -> shape, None: any size
+        "The shapes that saved arrays should have"
+        return {}
+
     def __getattr__(self, name: str) -> Any:
         if name not in type(self).learned: raise AttributeError(name)
         raise ConfigError(f"this {type(self).__name__} has no codes yet; call fit(passages), or index them")
@@ -89,8 +93,9 @@ class Coder(Artifact):
 
     @classmethod
     def from_state(cls, state: State) -> 'Coder':
-        self = cls(**state.config)
-        for name in self.learned: setattr(self, name, state.tensors[name].numpy())
+        self, arrays = cls(**state.config), {name: state.tensors[name].numpy() for name in cls.learned}
+        check_arrays(arrays, **self.shapes(arrays))
+        for name, array in arrays.items(): setattr(self, name, array)
         return self
 
 # %% ../../nbs/45_codes.filter.ipynb #1c285443
@@ -180,7 +185,12 @@ class CellCodes(Coder):
 
     def encode(self, items: np.ndarray) -> sp.csr_matrix: # [N, K]
         "The cell of each passage"
-        return one_of_each(self.cells(check_embeddings(items, name='vectors'))[:, None], self.num_codes)
+        X = check_embeddings(items, dim=self.centres.shape[1], name='vectors')
+        return one_of_each(self.cells(X)[:, None], self.num_codes)
+
+    def shapes(self, arrays: dict[str, np.ndarray]) -> dict[str, tuple]: # name -> shape
+        K, E = arrays['centres'].shape
+        return dict(centres=(K, E), means=(K, E), factors=(K, None, E))
 
 # %% ../../nbs/45_codes.filter.ipynb #ae96522c
 @patch
@@ -266,7 +276,7 @@ class BookCodes(Coder):
 
     def encode(self, items: np.ndarray) -> sp.csr_matrix: # [N, m K']
         "The nearest entry of each book"
-        X, codes = check_embeddings(items, name='vectors'), []
+        X, codes = check_embeddings(items, dim=self.width, name='vectors'), []
         for j, table in enumerate(self.tables):
             codes.append(nearest_entry(self.part(X, j), table))
             if self.residual: X = X - table[codes[j]]
@@ -274,10 +284,18 @@ class BookCodes(Coder):
 
     def weigh(self, items: np.ndarray) -> np.ndarray: # W [Q, m K']
         "The dot product with each entry of each book"
-        Q = check_embeddings(items, name='queries')
+        Q = check_embeddings(items, dim=self.width, name='queries')
         return np.concatenate([self.part(Q, j) @ table.T for j, table in enumerate(self.tables)], axis=1)
 
     def routing(self, weights: np.ndarray) -> float: return self.num_codes if self.residual else self.entries
+
+    def shapes(self, arrays: dict[str, np.ndarray]) -> dict[str, tuple]: # name -> shape
+        return dict(tables=(self.books, self.entries, None))
+
+    @property
+    def width(self) -> int: # E
+        "Width of the vectors"
+        return self.tables.shape[2]*(1 if self.residual else self.books)
 
 # %% ../../nbs/45_codes.filter.ipynb #d134297e
 @patch

@@ -27,7 +27,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import Tags
 from torch import nn
 from torch.nn import functional as F
-from ..artifacts import State
+from ..artifacts import State, check_arrays
 from ..core import ConfigError, CorpusError, EmbeddingError, atomic_path, check_choice, check_embeddings
 from ..core import check_finite, check_number, fingerprint, log, require, seed_everything, threads
 from ..embed import Embedder
@@ -923,6 +923,7 @@ def from_state(cls: ParametricUMAP, state: State) -> ParametricUMAP:
     self.network_ = self.new_network(self.dim_)
     self.network_.load_state_dict(state.tensors)
     self.network_.eval()
+    check_arrays(state.arrays, vectors=(None, self.dim_), places=(len(state.arrays['vectors']), 2))
     self.vectors_, self.places_ = state.arrays['vectors'], state.arrays['places']
     return self
 
