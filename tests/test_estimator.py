@@ -192,7 +192,7 @@ def test_bytes_and_numbers_are_no_texts():
 def test_a_data_set_with_columns_of_other_names():
     ds = Dataset.from_dict({"id": ["p", "q", "r"], "body": ["x", "", "z"], "stars": [1, 2, 3], "text": ["no"] * 3})
     with pytest.warns(UserWarning, match="dropped 1 of 3"): corpus, y = read(ds, "stars", text="body")
-    assert corpus["id"][:] == ["p", "r"] and y.tolist() == ["1", "3"] and corpus["text"][:] == ["x", "z"]
+    assert corpus["id"][:] == ["p", "r"] and y.tolist() == [1, 3] and corpus["text"][:] == ["x", "z"]
     assert as_documents(ds, text="body")["text"][:] == ["x", "", "z"]
 
 
