@@ -384,7 +384,8 @@ def typed_labels(
     plain = known and len({isinstance(v, (bool, np.bool_)) for v in known}) == 1
     if not plain or not all(isinstance(v, (int, float, np.number, np.bool_)) for v in known): return texts
     holes = len(known) < len(values) and all(v == int(v) for v in known)  # whole numbers that a hole turned into floats
-    return [(int(values[r]) if holes else values[r]) if text else None for r, text in zip(rows, texts)]
+    def typed(value, text): return None if missing(text) or text == '' else int(value) if holes else value
+    return [typed(values[r], text) for r, text in zip(rows, texts)]
 
 ROW = 'row of the source' # a column that travels along while rows are dropped
 
