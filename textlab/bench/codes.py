@@ -81,7 +81,7 @@ def plot_filters(
                 values = [part.loc[system, f'{of}@{f}'] for f in AT]
                 ax.plot(100*np.array(FRACTIONS), values, 'o-', ms=4, color=COLORS[number % len(COLORS)], label=system)
             ax.set_title(f'{TITLES.get(name, name)}: {"top 10" if of == "top10" else "gold"} kept')
-        row[-1].legend(fontsize='small', loc='lower right')
+        row[-1].legend(fontsize='small', loc='center left', bbox_to_anchor=(1.02, .5))
     for ax in axes[-1]: ax.set_xlabel('passages read, %')
     return fig
 
