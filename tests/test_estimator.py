@@ -137,7 +137,7 @@ def test_a_second_fit_with_another_embedder_uses_it():
 
 def systems():
     "Every estimator that the package defines"
-    import textlab.lm, textlab.theta, textlab.topicgcn  # noqa: F401  (defines them)
+    import textlab.codes, textlab.lm, textlab.maps, textlab.theta, textlab.topicgcn  # noqa: F401  (defines them)
     found = {name: cls for name, cls in Artifact.known.items() if issubclass(cls, Estimator) and cls.__module__.startswith("textlab.")}
     return list(found.values())
 

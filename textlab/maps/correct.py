@@ -487,7 +487,8 @@ class Several(Option):
     choices: tuple[str, ...] # the words
     def check(self, value: Any, name: str) -> str:
         if not isinstance(value, str): raise ConfigError(f"{name}={value!r}: give words of {', '.join(self.choices)}")
-        return ' '.join(check_choice(word, self.choices, name) for word in value.split())
+        words = ' '.join(check_choice(word, self.choices, name) for word in value.split())
+        return value if words == value else words                          # scikit-learn's clone wants the very object
 
 # %% ../../nbs/52_maps.correct.ipynb #c15ba734
 @dataclass
