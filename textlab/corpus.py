@@ -242,6 +242,7 @@ def read_folder(path: str | Path) -> Rows:
         row = {'id': own.as_posix(), 'text': ''.join(line for _, line in numbered_lines(file)).rstrip()}
         yield i, row | ({'folder': name.parent.as_posix()} if len(name.parts) > 1 else {})
 
+# %% ../nbs/02_corpus.ipynb #16fa9445
 def parquet_parts(path: str | Path) -> list[str]: # none where a folder holds no such file
     "A parquet file, or those of a folder, in the order of their names"
     path = Path(path)
@@ -1165,6 +1166,7 @@ def questions_file(
     if file := beir_file(path, 'queries'): return file
     raise CorpusError(f"{path} is a folder without queries.jsonl; name the file with the questions")
 
+# %% ../nbs/02_corpus.ipynb #9cbd6353
 def read_questions(
     source: 'str | os.PathLike | Sequence[dict]', # any file `load_corpus` reads, a BEIR folder, a name under TEXTLAB_DATA, or records
 ) -> list[dict]: # one per question: id, text, what else the source says, and `place`, where it stands
@@ -1217,6 +1219,7 @@ def qrels_file(
     if qrels in names: return names[qrels]
     raise CorpusError(f"qrels={str(qrels)!r}: no such file" + (f"; {folder} holds {', '.join(names)}" if names else ''))
 
+# %% ../nbs/02_corpus.ipynb #d17c35fe
 def with_qrels(
     queries: list[dict], # from `read_questions`
     judged: dict[str, dict[str, float]], # from `read_qrels`

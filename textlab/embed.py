@@ -306,6 +306,7 @@ def transformer_embedder(
     return Embedder(name, dim, build, weights=identity, max_tokens=max_tokens, batch_size=batch_size,
                     query_prompt=QWEN_PROMPT if causal else '')
 
+# %% ../nbs/04_embed.ipynb #4aaafbeb
 def load_minilm(device: torch.device, batch_size: int | None, max_tokens: int | None, dtype: str | None) -> Embedder:
     "all-MiniLM-L6-v2, verified"
     cut = min(max_tokens or 256, 512)

@@ -335,6 +335,7 @@ def label_array(
     if y.dtype.kind == 'f' and np.isinf(y).any(): raise ConfigError('y holds infinity, which is no label')
     return y
 
+# %% ../nbs/05b_estimator.ipynb #7e35a1a5
 def number_labels(
     y: np.ndarray, # [N] labels, some perhaps missing
 ) -> tuple[np.ndarray, np.ndarray]: # [C] classes in scikit-learn's order; [N] int64 class numbers, -1 for no label
@@ -430,6 +431,7 @@ def load_rows(
     corpus = load_corpus(table, **roles, keep_empty=keep_empty)
     return corpus.remove_columns(ROW), np.array(corpus[ROW][:], np.int64), n
 
+# %% ../nbs/05b_estimator.ipynb #63a127cd
 def named_labels(
     corpus: Dataset, # N documents
 ) -> Dataset: # the same; class numbers of the Hugging Face kind as names, '' for no label

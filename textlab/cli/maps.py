@@ -272,6 +272,7 @@ def atlas_in(
     service = room('maps.service').EmbeddingToTextService(llm=None if llm == 'none' else llm)
     return room('maps.explorer').atlas_of(service.load_trained_model(models), title)
 
+# %% ../../nbs/67_cli.maps.ipynb #b2851046
 @command(maps, 'serve', examples='''
     textlab maps serve models --open
     textlab maps serve models --port 0 --llm smollm2 --seconds 120

@@ -451,6 +451,7 @@ def within(
         most -= len(text)
         yield text
 
+# %% ../../nbs/42_codes.pretrain.ipynb #72b643c5
 def hold_out_documents(
     document: np.ndarray, # [N] document of each window
     share: float, # of the documents

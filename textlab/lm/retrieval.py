@@ -287,6 +287,7 @@ def falling(
         found.append(float(last))
     return found
 
+# %% ../../nbs/33_lm.retrieval.ipynb #af8f6c09
 def write_run(
     path: str | Path, # the file to be
     run: dict[str, dict[str, float]], # question -> {passage: score}, best first

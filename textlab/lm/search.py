@@ -363,6 +363,7 @@ def run(
     return {q['id']: {self.ids[r]: float(s) for r, s in zip(rows, scores)}
             for q, (rows, scores) in zip(queries, self.best(texts, k, mode, kept))}
 
+# %% ../../nbs/35_lm.search.ipynb #5defe0d0
 @patch
 def best(
     self: SearchIndex,

@@ -665,6 +665,7 @@ def correct(
     "The best text for each vector within the calls"
     return self.results(*self.ask_all(embeddings, embedder))
 
+# %% ../../nbs/52_maps.correct.ipynb #2944b638
 @patch
 def results(
     self: Corrector,

@@ -351,9 +351,12 @@ class Hit(BaseModel):
     score: float
     snippet: str
 
-class Found(BaseModel): hits: list[Hit]
+class Found(BaseModel):
+    "The documents that answer a question, best first"
+    hits: list[Hit]
 
 class Health(BaseModel):
+    "That the server lives, and how many documents it shows"
     status: Literal['ok']
     documents: int
 

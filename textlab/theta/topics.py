@@ -181,6 +181,7 @@ def beside(
     others, _ = kmeans_plusplus(H, num_topics - len(given), sample_weight=away, random_state=seed)
     return np.vstack([given, others]).astype(H.dtype)
 
+# %% ../../nbs/11_theta.topics.ipynb #82186b42
 def tied_mixture(
     H: np.ndarray, # [N, E + F] features
     centres: np.ndarray, # [K, E + F] to start from
@@ -937,6 +938,7 @@ def in_order(
     "Words by the alphabet and the numbers in them by size: week 9 before week 10"
     return [int(part) if part.isdecimal() else part.casefold() for part in re.split(r'(\d+)', str(value))]
 
+# %% ../../nbs/11_theta.topics.ipynb #9feddf4a
 def groups_of(
     values: pd.Series, # [N] of any kind, none missing
     column: str, # its name, for the message
