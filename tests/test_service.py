@@ -2,6 +2,7 @@
 import numpy as np, pytest
 from datasets import Dataset
 
+from textlab.artifacts import Artifact
 from textlab.core import ArtifactError, ConfigError, EmbeddingError, TextlabError
 from textlab.maps import (Corrector, EmbeddingToTextRequest, EmbeddingToTextService, Inverter, MapData, MapDocuments,
                           ParametricUMAP, template_sentences, train_service)
@@ -41,6 +42,15 @@ def service(parts): return EmbeddingToTextService(*parts, embedder=Pairs(), llm=
 def answer(service, **fields):
     x, y = service.space.places_[7]
     return service.generate_text_from_coordinates(dict(x=x, y=y, calls=8) | fields)
+
+
+# --- to disk and back ----------------------------------------------------------------------------------
+
+def test_the_writer_is_the_librarys_also_after_a_notebook_defined_a_class_of_its_name(service, tmp_path, monkeypatch):
+    service.save(tmp_path/"models")
+    monkeypatch.setitem(Artifact.known, Corrector.artifact_class, type("Corrector", (), {}))
+    again = EmbeddingToTextService(llm=None).load_trained_model(tmp_path/"models")
+    assert type(again.writer) is Corrector
 
 
 # --- the choice -----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from datasets import Dataset
 from fastcore.basics import patch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.spatial import cKDTree
-from ..artifacts import Artifact, State, load_artifact
+from ..artifacts import Artifact, State, read_config
 from ..core import ArtifactError, ConfigError, EmbeddingError, TextlabError, check_choice, check_embeddings
 from ..core import check_number, log, threads
 from ..embed import Embedder, as_embedder, texts_of
@@ -278,9 +278,9 @@ def load_trained_model(
 
 def load_writer(folder: Path) -> Corrector | Inverter:
     "A writer of either kind"
-    found = load_artifact(folder)
-    if isinstance(found, (Corrector, Inverter)): return found
-    raise ArtifactError(f'{folder} holds a {type(found).__name__}, which is no writer')
+    kinds, name = {kind.artifact_class: kind for kind in (Corrector, Inverter)}, read_config(folder)['class']
+    if name in kinds: return kinds[name].load(folder)
+    raise ArtifactError(f'{folder} holds a {name}, which is no writer')
 
 @patch
 def save(
