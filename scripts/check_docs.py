@@ -133,6 +133,14 @@ def pictures(cell: dict) -> int:
     return sum(any(kind.startswith("image/") for kind in output.get("data", {})) for output in cell.get("outputs", []))
 
 
+def unreadable(source: str) -> str:
+    "What is wrong with the options of a cell (`#| fig-alt: …`), which quarto reads as YAML and stops at; or ''"
+    options = "\n".join(line.removeprefix("#|").strip() for line in source.splitlines() if re.match(r"#\|\s*[\w-]+:\s", line))
+    try: yaml.safe_load(options)
+    except yaml.YAMLError as error: return " ".join(str(error).split())[:120]
+    return ""
+
+
 def cells_of(page: Path) -> list[dict]:
     "The cells of a notebook, prepared or not, each source as one text"
     found = json.loads(page.read_text(encoding="utf-8"))["cells"]
@@ -162,6 +170,7 @@ def faults(source: list[dict], cells: list[dict]) -> list[str]:
             wrong.append(f"cell {number} has an output in HTML: quarto loads jQuery and RequireJS for it")
         if pictures(cell) and not all(f"#| {key}:" in cell["source"] for key in ("fig-cap", "fig-alt")):
             wrong.append(f"cell {number} draws a picture without `#| fig-cap:` and `#| fig-alt:`")
+        if found := unreadable(cell["source"]): wrong.append(f"cell {number}: quarto cannot read its options, quote them: {found}")
     return wrong
 
 

@@ -414,6 +414,10 @@ def models(tmp_path_factory):
     BookCodes(4, 4).fit(points).save(folder / "books")
     CellCodes(4).fit(points).save(folder / "cells")
 
+    from textlab.maps.vec2text import Inverter
+    tiny, vectors = dict(dim=16, num_layers=1, num_heads=2, n_prefix=2, vocab_size=280, epochs=1), Letters().encode(TEXTS[:8])
+    Inverter(embedder=Letters(), **tiny).fit(TEXTS[:8], embeddings=vectors).save(folder / "inverter")
+
     def use_theta(m):
         m.transform(TEXTS[:3], embeddings=X[:3]); m.topic_words(3); m.topic_info(); m.representative_docs(0); m.hierarchy()
     uses = dict(theta=use_theta, bm25=lambda m: m.scores(["copper wolf"]), encoder=lambda m: m.encode(["copper wolf"]),
@@ -422,7 +426,8 @@ def models(tmp_path_factory):
                 space=lambda m: (m.transform(["copper wolf"]), m.topic_words(2)), lda=lambda m: m.transform(counts),
                 map=lambda m: m.inverse_transform(m.transform(points[:3])),
                 books=lambda m: (m.encode(points[:3]), m.weigh(points[:3])),
-                cells=lambda m: (m.encode(points[:3]), m.weigh(points[:3])))
+                cells=lambda m: (m.encode(points[:3]), m.weigh(points[:3])),
+                inverter=lambda m: (m.check_embedder(Letters()), m.predict(vectors[:2], max_length=6)))
     return folder, uses
 
 
@@ -436,7 +441,7 @@ def nonsense(a):
 
 
 @pytest.mark.parametrize("kind", ["theta", "bm25", "encoder", "lm", "tokens", "topicgcn", "space", "lda",
-                                  "map", "books", "cells"])
+                                  "map", "books", "cells", "inverter"])
 def test_arrays_that_make_no_sense_are_refused(models, tmp_path, kind):
     from safetensors.torch import load_file, save_file
     from textlab.artifacts import describe

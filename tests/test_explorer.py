@@ -34,6 +34,7 @@ def folder(tmp_path_factory):
     columns.setdefault("title", [t.split("\n")[0][:60] for t in columns["text"]])
     for row, (id, title) in enumerate(HOSTILE.items()): columns["id"][row], columns["title"][row] = id, title
     columns["text"][0] = f"A text about {SECRET}. " + columns["text"][0]
+    columns["topic"] = [f"topic {row % 3}" for row in range(len(columns["id"]))]
     corpus, embedder = type(posts).from_dict(columns), load_embedder("minilm", device="cpu")
     space = ParametricUMAP((32,), (32,), epochs=2, embedder="minilm").fit(embed(corpus, embedder))
     writer = Corrector(sources="guided neighbour", vocab_size=500, steps=60, calls=12, max_length=24)
@@ -415,6 +416,8 @@ def test_on_a_phone_and_in_the_dark(visit, server):
     for scheme in ("light", "dark"):
         page = visit(server.address, viewport=dict(width=390, height=800), color_scheme=scheme, has_touch=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        above, below = (page.locator(part).bounding_box() for part in ("#map", "aside"))
+        assert above["width"] == below["width"] == 390 and below["y"] >= above["y"] + above["height"], "the map has to be wide"
         paper.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.touchscreen.tap(*spot(page, .5, .5))
         page.wait_for_selector("#written .text", timeout=60_000)
@@ -429,6 +432,30 @@ def test_without_a_graphics_card_it_draws_all_the_same(visit, server):
     assert page.evaluate("$('plot').getContext('2d').getImageData(0, 0, $('plot').width, $('plot').height).data.some(v => v)")
 
 
+def test_the_colours_are_the_columns_that_the_documents_came_with(visit, server, columns):
+    page = visit(server.address)
+    assert page.locator("#colour option").all_inner_texts() == [c["name"] for c in columns["colours"]] == ["label", "topic"]
+    picture = "(drawNow(), painter.finish(), $('plot').toDataURL())"
+    by_label, before = page.inner_text("#key"), page.evaluate(picture)
+    page.select_option("#colour", label="topic")
+    assert sorted(page.locator("#key span").all_inner_texts()) == ["topic 0", "topic 1", "topic 2"] and "topic" not in by_label
+    assert page.evaluate(picture) != before, "the points keep the colours of the labels"
+
+
+def test_a_map_without_a_writer_says_so_and_writes_by_extraction(visit, folder, quiet, tmp_path):
+    from textlab.cli.maps import save_map
+    service = EmbeddingToTextService(llm=None).load_trained_model(folder)
+    save_map(service.space, service.documents.corpus(), tmp_path / "map")
+    server = Server(tmp_path / "map", quiet)
+    try:
+        page = visit(server.address)
+        assert "No writer was trained for this map" in page.inner_text("#how")
+        page.mouse.click(*spot(page, .5, .5))
+        page.wait_for_selector("#written .text", timeout=60_000)
+        assert "llm_synthesis (extraction)" in page.inner_text("#written .about >> nth=0")
+    finally: server.end()
+
+
 def test_the_file_that_stands_alone(visit, atlas, tmp_path):
     path = export_html(atlas, tmp_path / "map.html")
     page = visit(path.as_uri())
@@ -438,8 +465,11 @@ def test_the_file_that_stands_alone(visit, atlas, tmp_path):
     page.click("#hits li button >> nth=0")
     page.wait_for_selector("#opened:not([hidden])")
     assert SECRET in page.inner_text("#opened") and page.evaluate("window.hacked") is None
+    page.click("#opened button")
     page.mouse.click(*spot(page, .5, .5))
-    assert page.locator("#desk:not([hidden])").count() == 0, "a file does not write"
+    page.wait_for_selector("#opened:not([hidden])")
+    assert page.locator("#desk:not([hidden]), #ways:not([hidden])").count() == 0, "a file does not write"
+    assert page.inner_text("#refused") == ""
 
 
 # --- at the end: what the server said about all of it ------------------------------------------------

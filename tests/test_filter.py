@@ -146,7 +146,7 @@ def test_kmers_are_sums_of_their_tokens(codes):
     text = texts(1, seed=30)[0]
     tokens, mask = encode_texts(codes, [text])
     z, _ = codes.model.read(tokens, mask, kmer=1)
-    [(owner, found)] = kmers(codes, [text], 3, 'query')
+    [(_, owner, found)] = kmers(codes, [text], [3], 'query')
     assert len(found) == tokens.shape[1] - 2 and not owner.any()
     for j in (0, 5, len(found) - 1):
         unit = F.normalize(z[0, j:j + 3].sum(0), dim=0)

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from textlab.artifacts import load_artifact
 from textlab.core import ArtifactError, ConfigError, CorpusError, TextlabError, TrainingError
 from textlab.corpus import load_corpus
-from textlab.lm import LanguageModel
+from textlab.lm import DocumentEncoder, LanguageModel
 from textlab.lm.lstm import LSTMModel, WindowLoader, document_windows
 from textlab.lm.transformer import TransformerModel, token_probabilities
 from textlab.tokenizer import BPETokenizer, learn_bpe, pack
@@ -32,6 +32,21 @@ def texts(): return list(load_corpus('lee')['text'])
 
 @pytest.fixture(scope='module')
 def tokenizer(texts): return BPETokenizer.train(texts, 600)
+
+
+@pytest.mark.parametrize('make', [lambda **o: LanguageModel(epochs=1, vocab_size=300, dim=16, seq_len=16, batch_size=4, **o),
+                                  lambda **o: DocumentEncoder(epochs=1, dim=16, fixed_dim=16, **o)])
+def test_verbose_decides_over_the_surroundings_and_changes_nothing_else(texts, make, capfd, monkeypatch, tmp_path):
+    monkeypatch.delenv('TEXTLAB_PROGRESS', raising=False)
+    quiet = make(verbose=False).fit(texts[:20])
+    assert 'epoch' not in capfd.readouterr().err
+    monkeypatch.setenv('TEXTLAB_PROGRESS', '0')
+    make().fit(texts[:20])
+    assert 'epoch' not in capfd.readouterr().err
+    loud = make(verbose=True).fit(texts[:20])
+    assert 'epoch' in capfd.readouterr().err
+    assert loud.as_embedder().fingerprint == quiet.as_embedder().fingerprint
+    assert load_artifact(loud.save(tmp_path/'m')).verbose is None
 
 
 # --- tokens ---------------------------------------------------------------------------------------

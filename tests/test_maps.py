@@ -1,5 +1,8 @@
 "What no page should hold about maps: odd inputs, other float types, kills, folders, files that other programs read"
+import json, os, re, shutil, subprocess, sys
+
 import numpy as np, pytest
+from datasets import Dataset
 from hypothesis import given, settings, strategies as st
 from sklearn.base import clone
 
@@ -83,6 +86,21 @@ def test_the_graph_is_umap_learns():
     theirs = umap.UMAP(n_neighbors=10, metric="euclidean", random_state=0, n_jobs=1, n_epochs=1).fit(X).graph_
     ours = fuzzy_graph(*find_neighbours(X, 10, "euclidean"))
     assert abs(ours - theirs).max() < 1e-5 and ours.nnz == theirs.nnz
+
+
+SEARCH = """
+import numpy as np, torch
+from textlab.maps.umap import find_neighbours
+find_neighbours(np.random.default_rng(0).random((4096, 3)).astype(np.float32), 5, 'euclidean')
+print(torch.get_num_threads())
+"""
+
+
+def test_a_search_for_neighbours_leaves_the_number_of_threads_as_it_was():
+    "numba sets OpenMP's threads when it starts its own, and torch would go on with those"
+    env = os.environ | dict(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="2")
+    said = subprocess.run([sys.executable, "-c", SEARCH], env=env, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["1"]
 
 
 # --- bad and odd input --------------------------------------------------------------------------
@@ -289,9 +307,81 @@ def test_ten_documents_from_folder_to_map(tmp_path):
     for name in (*pairs, "avg_cosine_similarity", "cycle_error"): assert np.isfinite(table[name]).any()
 
 
+def test_labels_and_other_columns_go_through_a_data_folder(tmp_path):
+    columns = dict(id=list("abcd"), text=["A boat.", "A lamp.", "A car.", "A hill."], label=["x", "y", "x", "y"],
+                   year=[1993, 1994, 1993, 1994], topic=["1", "2", "1", "2"], tags=[["p"], ["q"], [], []])
+    write_map_data(tmp_path/"four", Dataset.from_dict(columns), np.eye(4))
+    found = read_map_data(tmp_path/"four").corpus
+    assert found["label"][:] == columns["label"] and found["topic"][:] == columns["topic"]
+    assert found["year"][:] == ["1993", "1994", "1993", "1994"] and "tags" not in found.column_names
+    bare = Dataset.from_dict({name: columns[name] for name in ("id", "text")})
+    write_map_data(tmp_path/"bare", bare, np.eye(4))
+    assert read_map_data(tmp_path/"bare").corpus.column_names == ["id", "text", "title", "authors"]
+
+
+def test_columns_that_some_documents_lack_or_that_hold_no_value(tmp_path):
+    write_map_data(tmp_path/"three", Dataset.from_dict(dict(id=list("abc"), text=["A.", "B.", "C."])), np.eye(3))
+    rows = [dict(document_id="a", content="A.", label="x", id="other", text="other", more={"deep": 1}),
+            dict(document_id="b", content="B.", label=None), dict(document_id="c", content="C.", score=.5)]
+    (tmp_path/"three"/"all_metadata.json").write_text(json.dumps(rows))
+    found = read_map_data(tmp_path/"three").corpus
+    assert (found["id"][:], found["text"][:]) == (["a", "b", "c"], ["A.", "B.", "C."])
+    assert (found["label"][:], found["score"][:]) == (["x", "", ""], ["", "", "0.5"]) and "more" not in found.column_names
+
+
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path/"mine").mkdir()
     (tmp_path/"mine"/"thesis.txt").write_text("six years")
     with pytest.raises(CorpusError, match="holds other files"):
         write_map_data(tmp_path/"mine", load_corpus("lee").select(range(3)), np.eye(3))
     assert [p.name for p in (tmp_path/"mine").iterdir()] == ["thesis.txt"]
+
+
+# --- from a shell ---------------------------------------------------------------------------------------
+
+def done(line, folder):
+    "What a command answers, which must go well"
+    from textlab.cli.core import said
+    status, out, err = said(line, folder)
+    assert status == 0, err
+    return out
+
+
+def colours_of(page):
+    "What a page can colour its points by"
+    [data] = re.findall(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page.read_text(), re.S)
+    return {c["name"]: set(c["names"]) for c in json.loads(data)["colours"]}
+
+
+def test_ten_documents_from_a_shell_to_a_text_for_a_place(tmp_path):
+    "All with its defaults: export, train, invert, and a page that is coloured by the labels of the corpus"
+    labels = load_corpus("newsgroups-mini").select(range(0, 200, 20)).to_pandas()
+    labels[["id", "text", "label"]].assign(topic=[str(i % 3) for i in range(10)]).to_csv(tmp_path/"ten.csv", index=False)
+    done("maps export ten.csv --out data", tmp_path)
+    done("maps train --data-dir data --output-dir models", tmp_path)
+    answer = json.loads(done("maps invert models --xy 0 0 --calls 4 --json", tmp_path))
+    assert answer["text_generation_result"]["title"].strip() and answer["nearest_documents"]
+    done("maps export-html models --out map.html", tmp_path)
+    assert colours_of(tmp_path/"map.html") == dict(label=set(labels["label"]), topic={"0", "1", "2"})
+
+
+def test_the_folder_of_a_fit_is_shown_and_writes_without_a_writer(tmp_path):
+    from textlab.cli.core import said
+    from textlab.maps import EmbeddingToTextService
+    from textlab.maps.explorer import atlas_of
+    done("maps fit newsgroups-mini --limit 12 --epochs 1 --out map", tmp_path)
+    service = EmbeddingToTextService(llm=None).load_trained_model(tmp_path/"map")
+    atlas, few = atlas_of(service), load_corpus("newsgroups-mini").select(range(12))
+    assert (atlas.ids, atlas.methods, "label" in atlas.colours) == (few["id"][:], ["llm_synthesis"], len(set(few["label"])) > 1)
+    assert "No writer was trained" in atlas.note and atlas.read(few["id"][3]) == few["text"][3]
+    found = service.generate_text_from_coordinates(dict(zip("xy", service.space.places_[3].tolist()), method="llm_synthesis"))
+    assert found.text_generation_result.composed_by == "extraction" and found.nearest_documents[0].id == few["id"][3]
+    done("maps export-html map --out map.html", tmp_path)
+    done("maps fit newsgroups-mini --limit 11 --epochs 1 --overwrite --out map", tmp_path)       # no document of before is left
+    assert len(EmbeddingToTextService(llm=None).load_trained_model(tmp_path/"map").points()) == 11
+
+    shutil.rmtree(tmp_path/"map"/"documents")                                                    # as older fits left it
+    done("maps transform map polarity-mini --limit 2 --out places.jsonl", tmp_path)
+    done("maps inverse map --x 0 --y 0 --out vector.npy", tmp_path)
+    status, _, err = said("maps export-html map --out old.html", tmp_path)
+    assert status == 2 and "no documents" in err and "maps fit" in err and not (tmp_path/"old.html").exists()

@@ -41,6 +41,7 @@ def test_a_page_that_says_what_its_notebook_says_has_no_fault():
     ([TITLE], [dict(cell_type="markdown", source="by [[zscore](vectors.html#zscore)](04a_vectors.ipynb)")], "inside a link"),
     ([TITLE], [AS_CODE | {"outputs": [{"data": {"text/html": "<table>"}}]}], "jQuery"),
     ([TITLE], [AS_CODE | {"source": "#| fig-cap: A line\nplot()", "outputs": [DRAWN]}], "fig-alt"),
+    ([TITLE], [AS_CODE | {"source": "#| fig-cap: Left: a line\n#| fig-alt: A line\nplot()", "outputs": [DRAWN]}], "quarto cannot read"),
 ])
 def test_what_is_wrong_with_a_prepared_page_is_said(source, prepared, why):
     found = check_docs.faults(source, prepared)

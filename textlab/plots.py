@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['COLORS', 'INK', 'FAINT', 'SHADES', 'SCRIPTS', 'FONTS', 'STYLE', 'palette', 'canvas', 'shorten', 'draw_curves',
            'plot_history', 'plot_topic_words', 'cluster_order', 'check_square', 'plot_similarity', 'branch_colors',
-           'plot_hierarchy', 'pca_map', 'umap_map', 'tsne_map', 'map_2d', 'free_spot', 'place_labels', 'check_map',
-           'name_of', 'topic_colors', 'plot_map', 'map_axes', 'plotly_layout', 'hover_text', 'plotly_labels',
-           'plotly_map', 'plot_topic_map', 'plotly_bubbles', 'spread', 'line_figure', 'heat_figure', 'plotly_heat',
-           'plotly_lines', 'plot_over', 'plot_scatter_labels', 'to_html']
+           'plot_hierarchy', 'pca_map', 'umap_learn', 'umap_map', 'tsne_map', 'map_2d', 'free_spot', 'place_labels',
+           'check_map', 'name_of', 'topic_colors', 'plot_map', 'map_axes', 'plotly_layout', 'hover_text',
+           'plotly_labels', 'plotly_map', 'plot_topic_map', 'plotly_bubbles', 'spread', 'line_figure', 'heat_figure',
+           'plotly_heat', 'plotly_lines', 'plot_over', 'plot_scatter_labels', 'to_html']
 
 # %% ../nbs/07_plots.ipynb #c155aedc
-import base64, colorsys, html, io, textwrap, warnings
-from collections.abc import Hashable, Sequence
+import base64, colorsys, contextlib, html, io, textwrap, warnings
+from collections.abc import Hashable, Iterator, Sequence
+from types import ModuleType
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 import plotly.graph_objects
 from matplotlib import colormaps, font_manager
@@ -241,11 +242,17 @@ def pca_map(
         flat[:, :parts] = PCA(parts, svd_solver=solver, random_state=0).fit_transform(X)
     return flat
 
-def umap_map(X: np.ndarray, seed: int, n_neighbors: int, metric: str, min_dist: float) -> np.ndarray:
-    "A UMAP layout that starts from PCA, with a fixed seed, on one thread, without its warnings"
+@contextlib.contextmanager
+def umap_learn() -> Iterator[ModuleType]: # umap.umap_
+    "umap-learn, for a `with`: on one thread, without its warnings"
     with threads(1), warnings.catch_warnings(): # numba sets OpenMP's threads, which torch shares: they are set back
         warnings.simplefilter('ignore')
-        import umap
+        import umap.umap_
+        yield umap.umap_
+
+def umap_map(X: np.ndarray, seed: int, n_neighbors: int, metric: str, min_dist: float) -> np.ndarray:
+    "A UMAP layout that starts from PCA, with a fixed seed"
+    with umap_learn() as umap:
         layout = umap.UMAP(n_neighbors=min(n_neighbors, len(X) - 1), min_dist=min_dist, metric=metric, init='pca',
                            random_state=seed, n_jobs=1)
         return layout.fit_transform(X)

@@ -218,7 +218,9 @@ def put_first(
     heading = next((place for place, cell in enumerate(nb.cells) if cell.cell_type == 'markdown' and cell.source.startswith('## ')), 0)
     first = []
     for place in reversed([place for place, cell in enumerate(nb.cells) if marked(cell, 'showpiece')]):
-        moved = dict(outputs=nb.cells[place].outputs, source='#| echo: false', metadata={}, execution_count=None)
+        words = [line for line in nb.cells[place].source.splitlines() if line.startswith('#| fig-')]
+        source = '\n'.join(['#| echo: false', *words])
+        moved = dict(outputs=nb.cells[place].outputs, source=source, metadata={}, execution_count=None)
         first.insert(0, AttrDict(cell_type='code', directives_={}, **moved))
         nb.cells[place].outputs = []
         nb.cells.insert(place + 1, markdown_cell('What it shows stands at the beginning of this page.'))

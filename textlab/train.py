@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'take_rows', 'TensorDataLoader', 'tensor_dataloaders', 'make_learner', 'bare_model', 'Anneal',
-           'StopOnNonFinite', 'has_bf16', 'Autocast', 'History', 'as_tensors', 'random_state', 'set_random_state',
-           'Checkpoint', 'EarlyStop', 'ShowProgress', 'cosine', 'own_words', 'train', 'ShardedTrainer', 'world_size',
-           'distributed', 'batch_mean', 'batch_rows']
+           'StopOnNonFinite', 'device_name', 'has_bf16', 'Autocast', 'History', 'as_tensors', 'random_state',
+           'set_random_state', 'Checkpoint', 'EarlyStop', 'ShowProgress', 'cosine', 'own_words', 'train', 'Minutes',
+           'Speed', 'ShardedTrainer', 'world_size', 'distributed', 'batch_mean', 'batch_rows']
 
 # %% ../nbs/05_train.ipynb #eafb039e
 import contextlib, json, math, os, sys, time
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 import numpy as np, scipy.sparse as sp, torch, torch.distributed.nn
-from fastai.callback.core import Callback, CancelEpochException, CancelFitException
+from fastai.callback.core import Callback, CancelEpochException, CancelFitException, CancelTrainException
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler
 from fastai.data.core import DataLoaders
@@ -148,6 +148,12 @@ class StopOnNonFinite(Callback):
                             "a lower learning rate usually helps, and so does looking for extreme values in the data")
 
 # %% ../nbs/05_train.ipynb #df27b04d
+def device_name(device: 'torch.device | str') -> str:
+    "What tables of speed call a device"
+    device = torch.device(device)
+    if device.type == 'cuda': return torch.cuda.get_device_name(device)
+    return f'{device.type}, {torch.get_num_threads()} threads'
+
 def has_bf16(device: 'torch.device | str') -> bool:
     "Does bfloat16 run natively on this device?"
     device = torch.device(device)
@@ -375,6 +381,37 @@ def train(
     with own_words(), contextlib.nullcontext() if folder is None else only_writer(Path(folder)):
         learn.fit(epochs, rates, cbs=[history, checkpoint, ShowProgress(), StopOnNonFinite(), scheduled, *extra, *cbs])
     return history.columns()
+
+# %% ../nbs/05_train.ipynb #ed77796a
+class Minutes(Callback):
+    "End the training of one process after some minutes; the learning rate follows the clock"
+    order = 55 # before the schedule reads how far the run is
+    def __init__(
+        self,
+        minutes: float, # from the first step on, validation included
+    ): self.minutes = check_number(minutes, 'minutes', low=1e-4)
+
+    @property
+    def passed(self) -> float: return (time.perf_counter() - self.began)/(60*self.minutes) # 1: the time is over
+
+    def before_fit(self): self.began = time.perf_counter()
+    def before_epoch(self):
+        if self.passed >= 1: raise CancelFitException
+    def before_batch(self):
+        if self.training: self.learn.pct_train = min(1., self.passed)
+    def after_batch(self):
+        if self.training and self.passed >= 1: raise CancelTrainException
+
+class Speed(Callback):
+    "Rows that the steps of a training see in a second, of all trainings that it is given to"
+    order = 50 # it counts the step with which the time is over
+    def __init__(self): self.rows, self.seconds = 0, 0.
+    def before_train(self): self.start = time.perf_counter()
+    def after_batch(self): self.rows += len(self.xb[0]) if self.training else 0
+    def after_train(self): self.seconds += time.perf_counter() - self.start
+
+    @property
+    def per_second(self) -> float: return self.rows/max(self.seconds, 1e-9)
 
 # %% ../nbs/05_train.ipynb #c2acedf2
 class ShardedTrainer(DistributedTrainer):

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['TITLES', 'AT', 'COSTS', 'PHASES', 'FILTERS', 'NEEDS', 'ON_VECTORS', 'STUDENTS', 'GROWING', 'FIRST_STAGES', 'WEB',
-           'DOMAIN', 'FULL', 'QUICK', 'ABLATIONS', 'BEFORE', 'filter_table', 'plot_filters', 'FilterTask', 'gold_rows',
-           'kept_vectors', 'load_filter_task', 'cells', 'FaissCells', 'RandomCells', 'OracleCells', 'student',
-           'one_code', 'kmer_codes', 'pooled_cells', 'PooledCells', 'Counted', 'token_codes', 'word_codes',
+           'DOMAIN', 'FULL', 'QUICK', 'ABLATIONS', 'BEFORE', 'MINUTES', 'filter_table', 'plot_filters', 'FilterTask',
+           'gold_rows', 'kept_vectors', 'load_filter_task', 'cells', 'FaissCells', 'RandomCells', 'OracleCells',
+           'student', 'one_code', 'kmer_codes', 'pooled_cells', 'PooledCells', 'Counted', 'token_codes', 'word_codes',
            'run_filter', 'bench_codes', 'clustered', 'growth_row', 'bench_growth', 'recalled', 'first_stage_row',
            'bench_first_stage', 'missing_phases', 'train_phases', 'web_data', 'train_phase', 'first_sentences',
-           'write_phases', 'window_codes', 'bench_documents']
+           'write_phases', 'window_codes', 'bench_documents', 'bench_minutes']
 
 # %% ../../nbs/75_bench.codes.ipynb #754a76ce
 import itertools, math, os, shutil, tempfile, time
@@ -30,14 +30,14 @@ from ..codes.filter import (FRACTIONS, BookCodes, CellCodes, Coder, KmerCodes, P
 from ..codes.kmer import KmerVQVAE, Windows
 from ..codes.pretrain import CodesData, chosen, prepare, pretrain, read_codes, stream_texts
 from ..codes.quantizer import usage
-from ..core import ConfigError, check_choice, fingerprint, log, require, threads
+from ..core import ConfigError, check_choice, default_device, fingerprint, log, require, threads
 from ..corpus import load_corpus
 from ..embed import Embedder, embed, texts_of
 from ..lm.retrieval import known_items
 from ..lm.search import SearchIndex
 from ..plots import COLORS, STYLE, canvas
 from ..store import latency
-from ..train import has_bf16
+from ..train import Speed, device_name, has_bf16
 from ..vectors import best_rows, nearest, smallest, unit_rows
 from ..vocab import count_block, terms
 
@@ -540,3 +540,28 @@ def bench_documents(
         row = dict(documents=size, assignments=np.mean([s['assignments'] for s in said]))
         add_result(out, row | dict(perplexity=np.mean([s['perplexity'] for s in said])))
     return read_results(out)
+
+# %% ../../nbs/75_bench.codes.ipynb #14bb9a5b
+MINUTES = { # kind of device -> options of `prepare`, and of `pretrain`
+    'cpu': {'web': dict(max_tokens_total=400_000, valid_share=.4),
+            '1a': dict(n_layers=1, warmup=2000, refit=2000, kmeans_vectors=30_000)},
+    'accelerator': {'web': FULL['web'], '1a': FULL['1a'] | dict(batch_size=256)},
+}
+
+def bench_minutes(
+    out: str | Path, # JSON-lines file that gets a line
+    minutes: float = 10., # of the training with codes
+    sources: Sequence[str] = WEB, # of text
+    models: str | Path = 'models', # folder that keeps the teacher's vectors
+    **data: Any, # other options of `prepare`
+) -> dict[str, Any]: # the line
+    "Phase 1a for some minutes on the fastest device there is"
+    device, speed = default_device(), Speed()
+    size = MINUTES['cpu' if device.type == 'cpu' else 'accelerator']
+    read = prepare(stream_texts(*sources), cache_dir=Path(models)/'teacher', **size['web'] | data)
+    codes = pretrain(read, None, epochs=100_000, minutes=minutes, device=str(device), cbs=[speed], **size['1a'])
+    row = dict(system='phase 1a', device=device_name(device), bf16=has_bf16(device), minutes=minutes,
+               epochs=len(codes.history['training']['lr']), layers=codes.model.base_config['n_layers'],
+               tokens_per_second=speed.per_second*float(read.windows.length.mean()))
+    add_result(out, row | codes.metrics)
+    return row | codes.metrics

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['bench', 'AGAIN', 'TopicRuns', 'ClassRuns', 'VectorFolder', 'SearchRuns', 'CodeRuns', 'MapRuns', 'InversionRuns',
-           'listed', 'bench_topics', 'bench_classification', 'bench_retrieval', 'bench_codes', 'bench_maps',
-           'bench_inversion', 'demo']
+           'TRAININGS', 'listed', 'bench_topics', 'bench_classification', 'bench_retrieval', 'bench_codes',
+           'bench_maps', 'bench_inversion', 'bench_minutes', 'demo']
 
 # %% ../../nbs/68_cli.bench.ipynb #9535d418
 from pathlib import Path
 from typing import Annotated
-from .core import Answer, Call, Options, app, check_writable, command, group, room
+from .core import Answer, Call, Options, app, check_writable, command, group, room, table
 from .corpus import find_vectors
 from .theta import topic_rows, topic_table
 
@@ -138,6 +138,26 @@ def bench_inversion(
     runs = compare(names)
     tables = '\n\n'.join(f'{n}\n{peers.inversion_table(runs, n).to_string()}' for n in names)
     return Answer(dict(sets=names, runs=runs.to_dict('records')), tables)
+
+# %% ../../nbs/68_cli.bench.ipynb #54e4b732
+TRAININGS = {'codes': 'bench.codes', 'inverter': 'bench.inversion'} # what can be trained -> where
+
+@command(bench, 'minutes', examples='''
+    textlab bench minutes codes --minutes 10 --out minutes.jsonl
+    textlab bench minutes inverter --minutes 10 --out minutes.jsonl --json
+    ''')
+def bench_minutes(
+    what: str, # codes: phase 1a of the k-mer VQ-VAE; inverter: from vectors to texts
+    *,
+    minutes: Annotated[float, 'Runs'] = 10., # of training
+    out: Annotated[Path, 'Output'] = Path('minutes.jsonl'), # gets a line
+) -> Answer:
+    "Train for some minutes on the fastest device there is, and say what came of it"
+    core = room('core')
+    core.check_choice(what, TRAININGS, 'what')
+    check_writable(out)
+    row = room(TRAININGS[what]).bench_minutes(out, core.check_number(minutes, 'minutes', low=1e-3))
+    return Answer(row, table([(k, v) for k, v in row.items()], ['measure', 'value']))
 
 # %% ../../nbs/68_cli.bench.ipynb #f3937a90
 @command(app, 'demo', panel='First steps', examples='''

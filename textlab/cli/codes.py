@@ -64,7 +64,7 @@ def compared(
 PretrainOptions = Annotated[Call, Options('codes.pretrain.pretrain', {
     'Network': 'num_codes d_model n_layers n_heads',
     'Codebook': 'diversity_weight ema_decay restart balance kmeans_vectors',
-    'Training': 'batch_size epochs warmup refit learning_rate static_rate teacher_weight ridge seed device'})]
+    'Training': 'batch_size epochs minutes warmup refit learning_rate static_rate teacher_weight ridge seed device'})]
 
 @command(codes, 'pretrain', resume=GO_ON, examples='''
     textlab codes pretrain wikitext-103 c4 --out kmer_vqvae_phase1.pt

@@ -49,7 +49,7 @@ saved as {place.out}; next: textlab lm train {read.given['source']} --tokenizer 
 # %% ../../nbs/64_cli.lm.ipynb #329c6556
 LanguageModelOptions = Annotated[Call, Options('lm.transformer.LanguageModel', {
     'Network': 'arch dim num_layers num_heads ff_dim dropout',
-    'Training': 'epochs seq_len batch_size learning_rate seed',
+    'Training': 'epochs seq_len batch_size learning_rate seed verbose',
     'Tokens': 'vocab_size',
     'Held-out documents': 'valid_share'})]
 
@@ -154,7 +154,7 @@ EncoderOptions = Annotated[Call, Options('lm.encoder.DocumentEncoder', {
     'Vectors': 'vocab_size dim fixed_dim fixed_weight blocks prefix prefix_weight budget saturation idf_power '
                'fold_accents',
     'Questions drawn from the passages': 'min_words max_words rarity hide word_dropout',
-    'Training': 'epochs batch_size learning_rate temperature seed'})]
+    'Training': 'epochs batch_size learning_rate temperature seed verbose'})]
 
 # %% ../../nbs/64_cli.lm.ipynb #a0930704
 @command(encoders, 'train', resume=GO_ON, examples='''

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['maps', 'MapOptions', 'Embedder', 'ServeOptions', 'AppOptions', 'PageOptions', 'Heading', 'Server', 'load_map',
-           'maps_fit', 'maps_transform', 'maps_inverse', 'maps_onnx', 'maps_export', 'parts_of', 'measured_table',
-           'maps_train', 'one_question', 'shown_answer', 'maps_invert', 'maps_evaluate', 'atlas_in', 'maps_serve',
-           'maps_export_html']
+           'save_map', 'maps_fit', 'maps_transform', 'maps_inverse', 'maps_onnx', 'maps_export', 'parts_of',
+           'measured_table', 'maps_train', 'one_question', 'shown_answer', 'maps_invert', 'maps_evaluate', 'atlas_in',
+           'maps_serve', 'maps_export_html']
 
 # %% ../../nbs/67_cli.maps.ipynb #4694ccf1
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 from .core import Answer, Call, CorpusOptions, Options, TargetOptions, DASH, GO_ON, app, check_file
@@ -32,6 +33,16 @@ def load_map(
     return room('maps.umap').ParametricUMAP.load(inner if inner.is_dir() else path)
 
 # %% ../../nbs/67_cli.maps.ipynb #b5bb58c8
+def save_map(
+    model: Any, # a fitted `ParametricUMAP`
+    corpus: Any, # its documents, a `Dataset`
+    out: Path, # folder of the map
+) -> None:
+    "The map, then its documents inside; those of an earlier map go first"
+    if (out/'documents').is_dir(): shutil.rmtree(out/'documents')
+    model.save(out)
+    room('maps.service').MapDocuments(corpus).save(out/'documents')
+
 @command(maps, 'fit', resume=GO_ON, examples='''
     textlab maps fit newsgroups-mini --out map
     textlab maps fit papers.csv --text abstract --embeddings vectors.npy --out map --json
@@ -47,10 +58,12 @@ def maps_fit(
     "Draw a map of a corpus, and save it"
     place, model = reserve(), build(embedder=embedder)
     corpus = read()
-    place.train(model, corpus, embeddings=read_vectors(embeddings, corpus))
+    with place.checkpoints() as partial:
+        model.fit(corpus, embeddings=read_vectors(embeddings, corpus), checkpoint_dir=partial)
+        if leads(): save_map(model, corpus, place.out)
     data = dict(out=str(place.out), documents=len(corpus), dim=model.dim_, seconds=place.seconds)
     return Answer(data, f'{len(corpus):,} documents, {model.dim_} numbers each, {place.seconds:.1f} s\n\n'
-                        f'saved as {place.out}; next: textlab maps transform {place.out} SOURCE --out places.jsonl')
+                        f'saved as {place.out}; next: textlab maps serve {place.out} --open')
 
 # %% ../../nbs/67_cli.maps.ipynb #3d52f65b
 @command(maps, 'transform', examples='''
@@ -215,7 +228,7 @@ def shown_answer(
     textlab maps invert models --embedding vector.npy --method llm_synthesis --json
     ''')
 def maps_invert(
-    model: Path, # folder that maps train wrote
+    model: Path, # folder that maps train or maps fit wrote
     *,
     xy: tuple[str, str] | None = None, # two numbers: a place of the map
     text: str | None = None, # a text; it is embedded, and written again from its vector
@@ -250,10 +263,7 @@ def maps_evaluate(
 ) -> Answer:
     "Measure a map and its writer on documents that they have not seen"
     S, data = room('maps.service'), room('maps.data').read_map_data(data_dir)
-    whole = (model/'parametric_umap').is_dir() or (model/'vec2text').is_dir()
-    service = S.EmbeddingToTextService()
-    service = service.load_trained_model(model) if whole else S.EmbeddingToTextService(load_map(model))
-    measured = S.measure_service(service, data, limit)
+    measured = S.measure_service(S.EmbeddingToTextService().load_trained_model(model), data, limit)
     return Answer(measured, measured_table(measured))
 
 # %% ../../nbs/67_cli.maps.ipynb #087fda59
@@ -264,7 +274,7 @@ Heading = Annotated[str, 'Page']
 Server = Annotated[bool, 'Server']
 
 def atlas_in(
-    models: Path, # folder that maps train wrote
+    models: Path, # folder that maps train or maps fit wrote
     title: str, # heading of the page
     llm: str = 'none', # a name or folder of a language model; none: texts are composed by extraction
 ) -> Any: # a `maps.explorer.Atlas`
@@ -278,7 +288,7 @@ def atlas_in(
     textlab maps serve models --port 0 --llm smollm2 --seconds 120
     ''')
 def maps_serve(
-    model: Path, # folder that maps train wrote
+    model: Path, # folder that maps train or maps fit wrote
     *,
     serve: ServeOptions, # serves it
     limit: AppOptions, # how much it does at once
@@ -297,7 +307,7 @@ def maps_serve(
     textlab maps export-html models --title "Our papers" --letters 300 --out map.html
     ''')
 def maps_export_html(
-    model: Path, # folder that maps train wrote
+    model: Path, # folder that maps train or maps fit wrote
     *,
     out: Path, # .html: the page to be; replaced when the new one is complete
     write: PageOptions, # makes the page

@@ -415,7 +415,7 @@ class KmerCodes(StudentCodes):
     ):
         super().__init__(codes, lower)
         own, K = self.model.encoder.kmer, self.num_codes
-        self.lengths = tuple(check_number(k, 'lengths', low=1, integer=True) for k in lengths or [own])
+        self.lengths = tuple(dict.fromkeys(check_number(k, 'lengths', low=1, integer=True) for k in lengths or [own]))
         self.passage_top = check_number(passage_top, 'passage_top', low=1, high=K, integer=True)
         self.query_top = check_number(query_top, 'query_top', low=1, high=K, integer=True)
         self.K, self.num_codes, self.seed = K, K*len(self.lengths), seed
@@ -423,18 +423,16 @@ class KmerCodes(StudentCodes):
 
     def count(self, texts: Sequence[str], side: str) -> sp.csr_matrix: # [N, C]
         "How often each text has each code"
-        top, parts = getattr(self, f'{side}_top'), []
-        for k in self.lengths:
-            if k not in self.books:
-                raise ConfigError(f"no codes for k-mers of {k} tokens yet; call fit(passages), or index them")
+        if new := [k for k in self.lengths if k not in self.books]:
+            raise ConfigError(f"no codes for k-mers of {new[0]} tokens yet; call fit(passages), or index them")
+        top, rows, codes = getattr(self, f'{side}_top'), [], []
+        for k, owner, z in kmers(self.codes, texts, self.lengths, side):                   # [m], [m, d]
             centre, book = self.books[k]
-            rows, codes = [], []
-            for owner, z in kmers(self.codes, texts, k, side):                             # [m], [m, d]
-                near = (F.normalize(z - centre, dim=-1) @ book.T).topk(top, dim=1).indices # (m, top)
-                rows.append(np.repeat(owner, top)); codes.append(near.numpy().ravel())
-            where = np.concatenate(rows), np.concatenate(codes)
-            parts.append(sp.csr_matrix((np.ones_like(where[0], np.float32), where), shape=(len(texts), self.K)))
-        return sp.hstack(parts, format='csr', dtype=np.float32)                            # duplicates are summed
+            near = (F.normalize(z - centre, dim=-1) @ book.T).topk(top, dim=1).indices     # (m, top)
+            rows.append(np.repeat(owner, top)); codes.append(near.numpy().ravel() + self.K*self.lengths.index(k))
+        where = np.concatenate(rows), np.concatenate(codes)
+        ones = np.ones(len(where[0]), np.float32)
+        return sp.csr_matrix((ones, where), shape=(len(texts), self.num_codes))            # duplicates are summed
 
     def encode(self, items: Sequence[str]) -> sp.csr_matrix: return self.count(self.texts(items), 'passage')
     def weigh(self, items: Sequence[str]) -> sp.csr_matrix: return self.count(self.texts(items), 'query')
@@ -451,9 +449,11 @@ def fit(
     "Find codes for the lengths that the model has none for"
     texts, rng = self.texts(items), np.random.default_rng(self.seed)
     some = [texts[i] for i in rng.permutation(len(texts))[:4096]]
-    for k in set(self.lengths) - set(self.books):
-        z = torch.cat([found[torch.from_numpy(rng.permutation(len(found))[:2000])]
-                       for _, found in kmers(self.codes, some, k, 'passage')])             # (M, d)
+    drawn = {k: [] for k in self.lengths if k not in self.books}
+    for k, _, z in kmers(self.codes, some, list(drawn), 'passage') if drawn else ():
+        drawn[k].append(z[torch.from_numpy(rng.permutation(len(z))[:2000])])
+    for k, parts in drawn.items():
+        z = torch.cat(parts)                                                               # (M, d)
         centre = z.mean(0)
         self.books[k] = centre, torch.from_numpy(spherical_kmeans((z - centre).numpy(), self.K, seed=self.seed))
     return self
@@ -478,10 +478,10 @@ def from_state(cls: KmerCodes, state: State) -> KmerCodes:
 def kmers(
     codes: Aligned, # student and adapters
     texts: Sequence[str], # N texts
-    k: int, # tokens of a k-mer
+    lengths: Sequence[int], # k, tokens of a k-mer
     side: str, # 'query' or 'passage': which adapter
-    batch_size: int = 64, # texts at once
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]: # per batch: which text [m], and the unit vector [m, d] of each k-mer
+    batch_size: int = 64, # texts at once, read once for all lengths
+) -> Iterator[tuple[int, np.ndarray, torch.Tensor]]: # k, which text [m], and the unit vector [m, d] of each k-mer
     "All k-mers of texts, with stride one; a text shorter than k is one k-mer"
     order, adapter = sorted(range(len(texts)), key=lambda i: len(texts[i])), getattr(codes.adapters, side)
     for start in progress(range(0, len(texts), batch_size), 'reading', unit='batch'):
@@ -489,13 +489,14 @@ def kmers(
         tokens, mask = encode_texts(codes, [texts[i] for i in rows])
         with torch.autocast('cpu', torch.bfloat16, enabled=has_bf16('cpu')):
             z, real = codes.model.read(tokens, mask, kmer=1)                               # (B, T, d), (B, T)
-        z, real = F.pad(z.float(), (0, 0, 0, k - 1)), F.pad(real, (0, k - 1))
-        whole = real.unfold(1, k, 1).all(2)                                                # (B, T)
-        whole[:, 0] = True
-        sums = sum(z[:, i:i + whole.shape[1]] for i in range(k))                           # (B, T, d)
-        owner, place = whole.nonzero(as_tuple=True)
-        unit = F.normalize(sums[owner, place], dim=-1, eps=1e-6)
-        yield rows[owner.numpy()], F.normalize(adapter(unit), dim=-1, eps=1e-6)
+        for k in lengths:
+            tail, there = F.pad(z.float(), (0, 0, 0, k - 1)), F.pad(real, (0, k - 1))
+            whole = there.unfold(1, k, 1).all(2)                                           # (B, T)
+            whole[:, 0] = True
+            sums = sum(tail[:, i:i + whole.shape[1]] for i in range(k))                    # (B, T, d)
+            owner, place = whole.nonzero(as_tuple=True)
+            unit = F.normalize(sums[owner, place], dim=-1, eps=1e-6)
+            yield k, rows[owner.numpy()], F.normalize(adapter(unit), dim=-1, eps=1e-6)
 
 # %% ../../nbs/45_codes.filter.ipynb #4a3bc884
 def hashed_counts(

@@ -30,7 +30,7 @@ from ..core import (ArtifactError, ConfigError, CorpusError, check_embeddings, c
 from ..corpus import HubCorpus, data_folder, hub_dataset, hub_problem, load_corpus, read_jsonl
 from ..embed import as_embedder, embed
 from ..tokenizer import BPETokenizer
-from ..train import Autocast, distributed, has_bf16, make_learner, tensor_dataloaders, train
+from ..train import Autocast, Minutes, distributed, has_bf16, make_learner, tensor_dataloaders, train
 from ..vectors import unit_rows
 
 # %% ../../nbs/42_codes.pretrain.ipynb #8d72c5e8
@@ -487,6 +487,7 @@ def pretrain(
     ridge: float = 1., # λ of the static start
     balance: float = .02, # of the last k-means
     kmeans_vectors: int = 100_000, # k-mers that k-means looks at; 0: the codebook begins at random, and is not refitted
+    minutes: float | None = None, # of the training with codes, at most; a run that goes on has them anew
     folder: str | Path | None = None, # what a killed run goes on from
     seed: int = 42, # of everything
     device: str | None = None, # default: the fastest there is
@@ -504,14 +505,13 @@ def pretrain(
     key = fingerprint(data.key, model.base_config, dict(
         diversity_weight=diversity_weight, epochs=epochs, warmup=warmup, refit=refit, learning_rate=learning_rate,
         static_rate=static_rate, teacher_weight=teacher_weight, ridge=ridge, balance=balance,
-        kmeans_vectors=kmeans_vectors, seed=seed))
-    held, loss = data.held, KmerLoss(diversity_weight, teacher_weight)
+        kmeans_vectors=kmeans_vectors, minutes=minutes, seed=seed))
+    held, loss, clock = data.held, KmerLoss(diversity_weight, teacher_weight), [Minutes(minutes)] if minutes else []
     order = np.random.default_rng(seed).permutation(data.rows)
-    common = dict(key=key, seed=seed, device=device, cbs=cbs)
-    def step(rows, epochs, folder, rate=static_rate):
+    def step(rows, epochs, folder, rate=static_rate, clock=()):
         if not epochs or not len(rows): return {}
-        return fit_codes(model, data.windows, data.teacher, rows, held, loss=loss, epochs=epochs,
-                         learning_rate=learning_rate, static_rate=rate, folder=folder, **common)
+        return fit_codes(model, data.windows, data.teacher, rows, held, loss=loss, epochs=epochs, key=key, seed=seed,
+                         learning_rate=learning_rate, static_rate=rate, folder=folder, device=device, cbs=[*clock, *cbs])
     def place(*options):
         if kmeans_vectors: place_codebook(model, chosen(data.windows, order), kmeans_vectors, *options, seed=seed)
     def warm_up(folder):
@@ -525,7 +525,7 @@ def pretrain(
         place(25, balance)
         with frozen_encoder(model): return step(order[:refit], 1, folder, rate=0.)
     history = {'warmup': stage(folder, 'warmup', model, warm_up, key, seed)}
-    history['training'] = stage(folder, 'training', model, lambda f: step(data.rows, epochs, f), key, seed + 1)
+    history['training'] = stage(folder, 'training', model, lambda f: step(data.rows, epochs, f, clock=clock), key, seed + 1)
     history['refit'] = stage(folder, 'refit', model, last_codebook, key, seed + 2)
     return finished(model.eval(), data, history, out, time.perf_counter() - began)
 

@@ -20,7 +20,7 @@ from fastai.data.core import DataLoaders
 from fastcore.basics import patch, store_attr
 from torch import nn
 from ..artifacts import State
-from ..core import ConfigError, CorpusError, check_texts, fingerprint, progress, seed_everything
+from ..core import ConfigError, CorpusError, check_texts, fingerprint, progress, seed_everything, verbosity
 from ..embed import Embedder, texts_of
 from ..estimator import Estimator, Flag, Real, Whole, as_documents, read
 from ..layers import InfoNCE, count_parameters
@@ -297,7 +297,7 @@ class DocumentEncoder(Estimator):
         prefix=Whole(0), prefix_weight=Real(0, 10), budget=Whole(1), saturation=Real(0, 10), idf_power=Real(0, 10),
         min_words=Whole(1), max_words=Whole(1), rarity=Real(0, 10), hide=Real(0, 1), word_dropout=Real(0, .9),
         temperature=Real(1e-3, 10), batch_size=Whole(2), epochs=Whole(0), learning_rate=Real(1e-8, 10), seed=Whole(0, 2**32 - 1),
-        fold_accents=Flag())
+        fold_accents=Flag(), verbose=Flag(none=True))
     def __init__(
         self,
         vocab_size: int = 100_000, # words kept at most, the ones in the most passages
@@ -322,6 +322,7 @@ class DocumentEncoder(Estimator):
         learning_rate: float = .01, # at the peak
         seed: int = 42, # of tables, orders and questions; the same seed gives the same encoder
         fold_accents: bool = True, # does cafe find café?
+        verbose: bool | None = None, # show progress? None: in a terminal or notebook, and a line per epoch elsewhere
     ):
         store_attr()
         self.check_arguments()
@@ -427,8 +428,9 @@ def fit(
     if self.epochs:
         dls = self.loaders(known, known.numbers(texts), device)
         learner = make_learner(dls, QueryPassages(network), InfoNCE(self.temperature), cbs=list(cbs))
-        history = train(learner, self.epochs, self.learning_rate, folder=checkpoint_dir, schedule='one_cycle',
-                        key=fingerprint(self.arguments(), texts))
+        with verbosity(self.verbose):
+            history = train(learner, self.epochs, self.learning_rate, folder=checkpoint_dir, schedule='one_cycle',
+                            key=fingerprint(self.saved_arguments(), texts))
     self.terms_, self.fixed_, self.network_, self.history_ = known, projection, network.cpu().eval(), history
     return self
 
@@ -498,7 +500,7 @@ def as_embedder(
     def weights():
         tables = [p.detach().cpu().numpy() for p in network.parameters()]
         new = {'fold_accents'} if self.terms_.rule == 1 else set()              # arguments that rule 1 did not have
-        arguments = {name: value for name, value in self.arguments().items() if name not in new}
+        arguments = {name: value for name, value in self.saved_arguments().items() if name not in new}
         return fingerprint(self.terms_.words, arguments, *tables)
     return Embedder('lm-encoder', self.width, load, weights=weights, batch_size=batch_size or 1024)
 

@@ -18,9 +18,9 @@ from fastcore.basics import patch, store_attr
 from torch import nn
 from ..artifacts import State
 from ..core import ConfigError, atomic_path, check_number, check_texts, default_device, fingerprint, leads
-from ..core import seed_everything, threads
+from ..core import seed_everything, threads, verbosity
 from ..embed import Embedder, load_own, register_embedder, texts_of
-from ..estimator import Estimator, OneOf, Real, Whole, read
+from ..estimator import Estimator, Flag, OneOf, Real, Whole, read
 from ..layers import Block, sinusoids
 from .lstm import LSTMModel, document_bits, pooled_hidden, train_network
 from ..tokenizer import MAX_VOCAB, BPETokenizer, byte_length, pack, split_documents
@@ -93,7 +93,7 @@ class LanguageModel(Estimator):
     allowed = dict(arch=OneOf(DEFAULTS), vocab_size=Whole(256, MAX_VOCAB - 1), seq_len=Whole(1), batch_size=Whole(1),
                    epochs=Whole(1), learning_rate=Real(1e-8, 10, none=True), dropout=Real(0, .95, none=True),
                    seed=Whole(0, 2**32 - 1), dim=Whole(1), num_layers=Whole(1, none=True), num_heads=Whole(1),
-                   ff_dim=Whole(1, none=True), valid_share=Real(0, .9))
+                   ff_dim=Whole(1, none=True), valid_share=Real(0, .9), verbose=Flag(none=True))
     fitted_by = 'network_'
     def __init__(
         self,
@@ -111,6 +111,7 @@ class LanguageModel(Estimator):
         num_heads: int = 4, # of the Transformer
         ff_dim: int | None = None, # inside the Transformer's two-layer networks; None: four times `dim`
         valid_share: float = .05, # documents (or titles) held out to choose the best epoch
+        verbose: bool | None = None, # show progress? None: in a terminal or notebook, and a line per epoch elsewhere
     ):
         store_attr()
         self.check_arguments()
@@ -216,9 +217,10 @@ def fit(
         folder = Path(checkpoint_dir)/self.arch
         cbs.append(NamedCheckpoints(folder, Path(checkpoint_dir), self.arch))
     seed_everything(self.seed)
-    network, key = self.build_network(tokenizer.vocab_size), fingerprint(options, stream, judged)
+    network, key = self.build_network(tokenizer.vocab_size), fingerprint(self.saved_arguments(), stream, judged)
     settings = {name: options[name] for name in ('epochs', 'learning_rate', 'seq_len', 'batch_size', 'seed')}
-    self.history_ = train_network(network, stream, judged, **settings, folder=folder, key=key, cbs=cbs)
+    with verbosity(self.verbose):
+        self.history_ = train_network(network, stream, judged, **settings, folder=folder, key=key, cbs=cbs)
     self.tokenizer_, self.network_, self.train_tokens_ = tokenizer, network.eval(), len(stream)
     return self
 

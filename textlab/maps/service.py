@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PARTS', 'EmbeddingToTextRequest', 'NearDocument', 'Candidate', 'TextGenerationResult', 'EmbeddingToTextResponse',
            'as_request', 'MapDocuments', 'list_prompt', 'LanguageModel', 'WordScores', 'Prepared',
-           'EmbeddingToTextService', 'load_writer', 'sentences_of', 'check_space', 'train_writer', 'measure_map',
-           'train_service', 'measure_service']
+           'EmbeddingToTextService', 'is_map', 'load_writer', 'sentences_of', 'check_space', 'train_writer',
+           'measure_map', 'train_service', 'measure_service']
 
 # %% ../../nbs/53_maps.service.ipynb #8ec7cf1c
 import re, time
@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 import numpy as np, pandas as pd, torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Value
 from fastcore.basics import patch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.spatial import cKDTree
@@ -99,10 +99,10 @@ class MapDocuments(Artifact):
     artifact_class = 'textlab.maps.service.MapDocuments' # also where the class is defined in a notebook
     def __init__(
         self,
-        corpus: Dataset, # N documents: id, text, perhaps title, authors, label
+        corpus: Dataset, # N documents: id, text, perhaps title, authors, label and other columns
     ):
-        kept = [name for name in ('id', 'title', 'text', 'authors', 'label') if name in corpus.column_names]
-        self.columns = {name: [str(v) for v in corpus[name][:]] for name in kept}
+        kept = [name for name, kind in corpus.features.items() if isinstance(kind, (Value, ClassLabel))]
+        self.columns = {name: ['' if v is None else str(v) for v in corpus[name][:]] for name in kept}
         self.columns.setdefault('title', ['']*len(corpus))
 
     def __len__(self) -> int: return len(self.columns['id'])
@@ -256,25 +256,31 @@ class EmbeddingToTextService(Prepared):
     def need_documents(self) -> MapDocuments:
         "The documents, or a `ConfigError`"
         if self.documents is not None and self.space is not None: return self.documents
-        raise ConfigError('no documents are loaded; call load_trained_model(folder) with documents/ beside the map')
+        raise ConfigError('no documents are loaded: there is no documents/ beside the map; textlab maps train and '
+                          'textlab maps fit write it')
 
 # %% ../../nbs/53_maps.service.ipynb #ae54ed78
 @patch
 def load_trained_model(
     self: EmbeddingToTextService,
-    folder: str | Path, # that `save` or `textlab maps train` wrote
+    folder: str | Path, # that `save`, `textlab maps train` or `textlab maps fit` wrote
 ) -> EmbeddingToTextService: # itself
     "Read map, writer and documents; what was skipped in training stays out"
     folder = Path(folder)
-    there = {name for name in PARTS if (folder/name).is_dir()}
-    if not there & set(PARTS[:2]):
+    at = {name: folder/name for name in PARTS if (folder/name).is_dir()}
+    if is_map(folder): at['parametric_umap'] = folder
+    if not set(at) & set(PARTS[:2]):
         raise ArtifactError(f"{folder} holds neither {' nor '.join(PARTS[:2])}; textlab maps train writes both")
     readers = zip(PARTS, (ParametricUMAP.load, load_writer, MapDocuments.load))
-    parts = [read(folder/name) if name in there else None for name, read in readers]
+    parts = [read(at[name]) if name in at else None for name, read in readers]
     options = dict(embedder=self.named_embedder, llm=self.llm, map_weight=self.map_weight)
     self.__dict__.clear()
     self.__init__(*parts, **options)
     return self
+
+def is_map(folder: Path) -> bool:
+    "Is this the folder of a map alone?"
+    return (folder/'config.json').exists() and read_config(folder)['class'] == ParametricUMAP.artifact_class
 
 def load_writer(folder: Path) -> Corrector | Inverter:
     "A writer of either kind"

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer,
     PreTrainedTokenizerFast, T5Config)
-from ..artifacts import HUB_ERRORS, State, sha256_file
+from ..artifacts import HUB_ERRORS, State, check_arrays, sha256_file
 from ..core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, check_embeddings, check_number,
     fingerprint, log, require, seed_everything)
 from ..embed import LOAD_ERRORS, Embedder, as_embedder, find_model, quiet_transformers
@@ -818,5 +818,7 @@ def from_state(cls: Inverter, state: State) -> Inverter:
     self.tokenizer_, self.history_ = tokenizer_from_json(state.jsons['tokenizer']), state.jsons['training_history']
     self.embed_dim_, self.embedder_ = fitted['embed_dim'], fitted['embedder']
     if fitted['base_print']: self.base_print_ = fitted['base_print']
-    if 'probes' in state.arrays: self.probes_ = state.arrays['probes']
+    if 'probes' in state.arrays:
+        check_arrays(state.arrays, probes=(len(PROBES), self.embed_dim_))
+        self.probes_ = state.arrays['probes']
     return self

@@ -23,6 +23,7 @@ async function explore(source) {
   $('ways').hidden = !writes;
   $('how').textContent = `${data.x.length.toLocaleString('en')} documents. ` +
     (writes ? 'Click anywhere on the map, also on empty ground, to write a text for that place. ' : '') +
+    (writes && data.note ? `${data.note} ` : '') +
     'With the keyboard: arrow keys move a cross-hair, Enter ' +
     (writes ? 'writes, ' : 'opens the nearest document, ') +
     '+ and − zoom, 0 shows the whole map.';
