@@ -246,7 +246,7 @@ class TopicGCN(Estimator):
         patience: int | None = None, # stop after so many epochs without improvement; None: a third of `epochs`
         valid_share: float = .1, # labelled documents held out to stop by and to scale probabilities
         refit: bool = True, # then train once more on all of them, for as many epochs
-        finetune: bool = False, # True: first adapt the embedder to the classes with LoRA (minutes; extra `finetune`)
+        finetune: bool = False, # first adapt the embedder to the classes with LoRA (minutes; extra `finetune`)
         lora_rank: int = 8, # r, the thin side of LoRA's matrices
         lora_epochs: int = 3, # passes of the fine-tuning over the labelled documents
         lora_learning_rate: float = 1e-3, # highest, of LoRA and its head
