@@ -1,5 +1,5 @@
 "TopicGCN where its page cannot go: another process, a killed process, a damaged folder, bad input, and the command line."
-import csv, html, json, os, re, shutil, signal, subprocess, warnings
+import csv, html, json, os, pickle, re, shutil, signal, subprocess, warnings
 
 import numpy as np
 import pandas as pd
@@ -128,6 +128,77 @@ def test_a_model_that_an_older_version_saved_still_loads(model, posts):
     del state.config["fitted"]["embedder"]
     again = TopicGCN.from_state(state)
     assert list(again.predict(posts)) == list(model.predict(posts)) and again.embedder_ == "minilm"
+
+
+# --- a fine-tuned encoder ---------------------------------------------------------------------------
+
+TUNED = dict(num_topics=2, min_df=1, finetune=True, lora_epochs=3, lora_tokens=8, lora_learning_rate=2e-3, valid_share=.2,
+             epochs=4, hidden_dim=16, embedding_dim=12, seed=3)
+FRUIT = fruit(60)
+
+
+@pytest.fixture(scope="module")
+def tuned(): return TopicGCN(**TUNED).fit(*FRUIT)
+
+
+def same_encoder(one, two):
+    "Have two models adapted the encoder alike, to the last bit?"
+    a, b = one.tuned_.tensors(), two.tuned_.tensors()
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+TUNING_KILLED = f"""if True:
+    import os, signal, sys
+    from fastai.callback.core import Callback
+    from textlab.topicgcn.gcn import TopicGCN
+    class Kill(Callback):
+        order = 90
+        runs = 0
+        def before_fit(self): type(self).runs += 1
+        def after_batch(self):
+            if self.runs == int(sys.argv[2]) and self.training and self.epoch == 2: os.kill(os.getpid(), signal.SIGKILL)
+    TopicGCN(**{TUNED}).fit(*{FRUIT}, checkpoint_dir=sys.argv[1], cbs=[Kill()])"""
+
+
+@pytest.mark.parametrize("part", [1, 2], ids=["while it tunes the encoder", "while it trains the graph"])
+def test_a_killed_fine_tuning_goes_on_to_the_same_end(tuned, process, tmp_path, part, capsys, monkeypatch):
+    done = process("-c", TUNING_KILLED, tmp_path / "run", part)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    if part == 2: monkeypatch.setattr("textlab.topicgcn.tune.train", None)   # what is finished is not trained again
+    again = TopicGCN(**TUNED).fit(*FRUIT, checkpoint_dir=tmp_path / "run")
+    assert "resuming" in capsys.readouterr().err and same_encoder(again, tuned) and again.mix_ == tuned.mix_
+    assert np.array_equal(again.predict_proba(FRUIT[0]), tuned.predict_proba(FRUIT[0]))
+
+
+def test_a_tuned_model_judges_the_same_wherever_it_goes(tuned, process, tmp_path):
+    folder = tuned.save(tmp_path / "model")
+    code = """if True:
+        import sys, numpy as np
+        from textlab.artifacts import load_artifact
+        np.save(sys.argv[2], load_artifact(sys.argv[1]).predict_proba(sys.argv[3:]))"""
+    done = process("-c", code, folder, tmp_path / "p.npy", *FRUIT[0][:4])
+    assert done.returncode == 0, done.stderr
+    p = tuned.predict_proba(FRUIT[0][:4])
+    assert np.array_equal(np.load(tmp_path / "p.npy"), p)
+    assert np.array_equal(pickle.loads(pickle.dumps(tuned)).predict_proba(FRUIT[0][:4]), p)
+    assert {f.suffix for f in folder.rglob("*") if f.is_file()} <= {".json", ".safetensors", ".npy"}
+    assert same_encoder(clone(tuned).fit(*FRUIT), tuned)
+    assert not same_encoder(clone(tuned).set_params(seed=4).fit(*FRUIT), tuned)
+
+
+def test_a_tuned_model_wants_the_weights_that_were_tuned(tuned):
+    state = tuned.to_state()
+    state.jsons["tuned"] = state.jsons["tuned"] | {"base": "of another model"}
+    again = TopicGCN.from_state(state)
+    for _ in range(2):                                                     # and it does not fall back on the plain encoder
+        with pytest.raises(ArtifactError, match="other weights"): again.predict(FRUIT[0])
+
+
+def test_given_vectors_are_refused_where_the_encoder_is_tuned(tuned):
+    V = np.ones((60, 384), np.float32)
+    with pytest.raises(ConfigError, match="leave embeddings out"): TopicGCN(**TUNED).fit(*FRUIT, embeddings=V)
+    with pytest.raises(ConfigError, match="leave embeddings out"): tuned.predict(FRUIT[0], V)
+    with pytest.raises(ConfigError, match="adapts the embedder"): TopicGCN(finetune=True, doc_features="tfidf")
 
 
 # --- as scikit-learn has it ------------------------------------------------------------------------
@@ -274,6 +345,26 @@ def test_a_label_seen_only_in_the_test_is_a_mistake_and_named(model, posts, caps
     assert report["unseen_classes"] == ["rec.autos"]
     assert report["per_class"]["rec.autos"] == {"precision": 0, "recall": 0, "f1": 0, "support": 5}
     assert report["accuracy"] <= .75
+
+
+def test_of_three_classes_each_is_told_from_the_two_others(tmp_path):
+    "With two classes the one is what the other is not, and half of the mistakes a classifier can make are hidden"
+    words = {"fruit": "red apple pear ripe", "traffic": "blue car bus fast", "music": "loud song drum band"}
+    y = [name for name in words for _ in range(20)]
+    X = [words[name] for name in y]
+    model = TopicGCN(num_topics=3, min_df=1, doc_features="tfidf", epochs=20, seed=3).fit(X, y)
+    assert list(model.classes_) == ["fruit", "music", "traffic"] and list(model.predict(X)) == y
+    scores = model.scores(model.rows_of(X[:1]))[0]
+    for c, name in enumerate(model.classes_):
+        why = model.explain(X[0], name, n=100)
+        assert abs(why.score - (scores[c] - scores.mean())) < 1e-4 and (why.score > 0) == (name == "fruit")
+        parts = [value for _, value in why.words] + [topic["contribution"] for topic in why.topics] + [why.start]
+        assert abs(sum(parts) - why.score) < 1e-4
+    mixed = model.explain("apple car car car song", "traffic")
+    assert max(mixed.words, key=lambda word: word[1])[0].startswith("car")
+    report = model.evaluate(X + X[:20], y + ["music"] * 20)               # twenty fruits that are called music
+    assert report["accuracy"] == 60 / 80 and report["per_class"]["music"]["recall"] == .5
+    assert report["per_class"]["fruit"]["precision"] == .5 and report["per_class"]["traffic"]["f1"] == 1
 
 
 def test_a_class_with_one_document(posts, capsys):

@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['OLD_NAMES', 'attention', 'attention_mask', 'attend', 'rename_old', 'SelfAttention', 'sinusoids', 'Block',
-           'count_parameters', 'pair_scores', 'both_ways', 'info_nce', 'InfoNCE', 'fit_temperature']
+           'count_parameters', 'put_lora', 'merge_lora', 'pair_scores', 'both_ways', 'info_nce', 'InfoNCE',
+           'fit_temperature']
 
 # %% ../nbs/05a_layers.ipynb #4f5e2020
 import math
+from collections.abc import Sequence
 import numpy as np, torch, torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import nn
+from .core import require
 
 # %% ../nbs/05a_layers.ipynb #033dde46
 def attention(
@@ -151,6 +154,31 @@ def count_parameters(
 ) -> int: # numbers
     "How many numbers training may change"
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+# %% ../nbs/05a_layers.ipynb #d1eb429b
+def put_lora(
+    network: nn.Module, # changed in place
+    rank: int, # r
+    targets: Sequence[str], # names of the projections, such as ('query', 'value')
+    extra: str, # the extra of textlab that brings peft, for the message
+) -> list[str]: # names of what training may change now: A [r, d] and B [d, r] of every projection
+    "Freeze a network and put LoRA beside its projections (Hu et al. 2022)"
+    peft = require('peft', extra)
+    peft.inject_adapter_in_model(peft.LoraConfig(r=rank, lora_alpha=2*rank, target_modules=list(targets)), network)
+    for name, p in network.named_parameters(): p.requires_grad_('.lora_' in name)
+    return [name for name, p in network.named_parameters() if p.requires_grad]
+
+# %% ../nbs/05a_layers.ipynb #0cab8ec4
+@torch.no_grad()
+def merge_lora(
+    network: nn.Module, # as it was before `put_lora`; changed in place
+    lora: dict[str, np.ndarray], # what was trained, by the names that `put_lora` gave
+) -> None:
+    "Add what LoRA has learned into the projections"
+    for place in {name.partition('.lora_')[0]: None for name in lora}:
+        A, B = (torch.from_numpy(lora[f'{place}.lora_{side}.default.weight']) for side in 'AB')
+        weight = network.get_submodule(place).weight                        # (d, d)
+        weight += 2*(B @ A).to(weight)                                      # (d, r) @ (r, d)
 
 # %% ../nbs/05a_layers.ipynb #06cd203d
 def pair_scores(

@@ -78,7 +78,7 @@ def inversion_texts(
 # %% ../../nbs/77_bench.inversion.ipynb #f1e12346
 GRAMMAR = dict(sources='inverter', vocab_size=300, pairs=1500, steps=200, price=0., tolerance=.02, max_length=32,
                num_beams=20, start=14, rounds=6, likely=0, kinds='swap', depth=2, span=4)
-PROSE = dict(sources='guided neighbour', vocab_size=6000, steps=350)
+PROSE = dict(sources='guided neighbour', vocab_size=6000, steps=350, price=.0007)
 READER = dict(vocab_size=600, dim=128, num_layers=1, epochs=6, batch_size=64, learning_rate=4e-3, max_tokens=32)
 
 def fitted_corrector(
@@ -112,7 +112,7 @@ def options_of(
         'ours': dict(calls=calls), 'ours, without price': dict(calls=calls, price=0.),
         'guided beam + rerank': dict(calls=calls, sources='guided', start=calls, rounds=0, kinds='', likely=30),
         'ours, from the neighbour alone': dict(calls=calls, sources='neighbour', start=1)}
-    shared = dict(tolerance=.02, max_length=base['max_length']) if grammar else {}
+    shared = dict(price=base['price'], **dict(tolerance=.02, max_length=base['max_length']) if grammar else {})
     inverted = 'inverter' in known[name].get('sources', base['sources'])
     return None if inverted and not grammar else shared | known[name]
 

@@ -22,6 +22,7 @@ TopicGCNOptions = Annotated[Call, Options('topicgcn.gcn.TopicGCN', {
     'Topics and graph': 'num_topics doc_topic_threshold topic_topic_threshold top_words embedding_dim vocab_size '
                         'min_df lda_passes inductive graph',
     "A document's own features": 'doc_features max_features embedder embedding_weight',
+    'Fine-tuning': 'finetune lora_rank lora_epochs lora_learning_rate lora_tokens',
     'Words': 'stop_words ngram_range min_length token_pattern tokenizer stem',
     'Training': 'hidden_dim dropout epochs batch_size learning_rate patience valid_share refit seed verbose'})]
 ClassifierVectors = Annotated[Path | None, "A document's own features"]
@@ -43,6 +44,7 @@ def vectors_for(
     textlab topicgcn fit newsgroups-mini --num_topics 15 --out judge
     textlab topicgcn fit posts.csv --text body --label topic --out judge
     textlab topicgcn fit 20ng --split train --embeddings vectors.npy --out judge --json
+    textlab topicgcn fit reviews.csv --label verdict --finetune --out judge
     ''')
 def topicgcn_fit(
     *,

@@ -57,6 +57,7 @@ def marks_in_run(
         at += len(letter)
     return found
 
+# %% ../../nbs/35_lm.search.ipynb #e7c54525
 def marks(
     text: str, # a passage
     query: str, # the question
