@@ -379,10 +379,10 @@ def topicgcn(
     **settings, # of TopicGCN
 ) -> ClassFit: # TopicGCN's
     "Train TopicGCN on the task"
-    given = t.vectors if 'embedding' in settings['doc_features'] else None
+    given = t.vectors if 'embedding' in settings['doc_features'] and not settings.get('finetune') else None
     m = TopicGCN(**{'seed': t.seed} | settings | t.options).fit(labelled_corpus(t), embeddings=given)
     size = dict(nodes=m.graph_.num_docs + m.graph_.num_topics, edges=m.graph_.stats()['edges']) if m.graph else {}
-    return ClassFit(lambda texts, vectors: m.predict(list(texts), vectors if m.vector_dim_ else None), **size)
+    return ClassFit(lambda texts, vectors: m.predict(list(texts), None if given is None else vectors), **size)
 
 OURS = {'TopicGCN': dict(doc_features='tfidf+embedding'),
         'TopicGCN on words': dict(doc_features='tfidf'),
@@ -391,6 +391,7 @@ for name, settings in OURS.items():
     reads = VECTORS if 'embedding' in settings['doc_features'] else ()
     CLASSIFIERS.add(name, reads=reads)(partial(topicgcn, **settings))
     CLASSIFIERS.add(f'{name}, no graph', reads=reads)(partial(topicgcn, graph=False, **settings))
+CLASSIFIERS.add('TopicGCN, fine-tuned')(partial(topicgcn, doc_features='tfidf+embedding', finetune=True))
 
 # %% ../../nbs/72_bench.classification.ipynb #b893d76d
 def load_class_task(
