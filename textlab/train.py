@@ -406,9 +406,9 @@ class Speed(Callback):
     "Rows that the steps of a training see in a second, of all trainings that it is given to"
     order = 50 # it counts the step with which the time is over
     def __init__(self): self.rows, self.seconds = 0, 0.
-    def before_train(self): self.start = time.perf_counter()
+    def before_train(self): self.since = time.perf_counter()
     def after_batch(self): self.rows += len(self.xb[0]) if self.training else 0
-    def after_train(self): self.seconds += time.perf_counter() - self.start
+    def after_train(self): self.seconds += time.perf_counter() - self.since
 
     @property
     def per_second(self) -> float: return self.rows/max(self.seconds, 1e-9)
