@@ -1,5 +1,5 @@
 "What no page should hold about maps: odd inputs, other float types, kills, folders, files that other programs read"
-import json, os, re, shutil, subprocess, sys
+import json, re, shutil
 
 import numpy as np, pytest
 from datasets import Dataset
@@ -86,21 +86,6 @@ def test_the_graph_is_umap_learns():
     theirs = umap.UMAP(n_neighbors=10, metric="euclidean", random_state=0, n_jobs=1, n_epochs=1).fit(X).graph_
     ours = fuzzy_graph(*find_neighbours(X, 10, "euclidean"))
     assert abs(ours - theirs).max() < 1e-5 and ours.nnz == theirs.nnz
-
-
-SEARCH = """
-import numpy as np, torch
-from textlab.maps.umap import find_neighbours
-find_neighbours(np.random.default_rng(0).random((4096, 3)).astype(np.float32), 5, 'euclidean')
-print(torch.get_num_threads())
-"""
-
-
-def test_a_search_for_neighbours_leaves_the_number_of_threads_as_it_was():
-    "numba sets OpenMP's threads when it starts its own, and torch would go on with those"
-    env = os.environ | dict(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="2")
-    said = subprocess.run([sys.executable, "-c", SEARCH], env=env, capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["1"]
 
 
 # --- bad and odd input --------------------------------------------------------------------------
