@@ -245,3 +245,15 @@ def test_vectors_of_any_width_travel_by_file(tmp_path):
         np.testing.assert_array_equal(back, np.asarray(given, dtype=np.float32))
     X[3, 1] = np.nan; np.save(tmp_path/'nan.npy', X)
     with pytest.raises(EmbeddingError, match='row 3 holds NaN'): load_embeddings(tmp_path/'nan.npy')
+
+
+def test_only_an_embedder_with_a_name_is_recommended_in_chunks(capfd):
+    "One that was fine-tuned reads what it was tuned on; `chunks:` before its name would be the embedder that it came from"
+    long = ["word "*600]*3 + ["short"]
+    embed(long[2:], load_embedder('minilm', device='cpu'))
+    assert 'first' not in capfd.readouterr().err                            # one of two is not most of them
+    embed(long, load_embedder('minilm', device='cpu'))
+    assert '3 of 4 texts are longer; the embedder chunks:' in capfd.readouterr().err
+    embed(long, Embedder('tuned', 8, Net, weights='tuned', max_tokens=128))
+    said = capfd.readouterr().err
+    assert 'tuned reads the first 128 tokens of a text, and 3 of 4 texts are longer\n' in said and 'chunks' not in said

@@ -1112,8 +1112,8 @@ def corpus_info(
     examples: int = 3, # beginnings to show
 ) -> dict: # documents, words, characters, length_mean, length_median, length_95 (words), labels, splits, …
     "Counts, lengths, labels and examples of a corpus"
-    lengths, characters, labels, splits, shown, columns = [], 0, Counter(), Counter(), [], []
-    if isinstance(ds, Dataset): ds = ds.select_columns([c for c in ds.column_names if c in ('id', 'text', 'label', 'split')])
+    lengths, characters, labels, splits, shown, columns = [], 0, Counter(), Counter(), [], list(ds.column_names or ())
+    if isinstance(ds, Dataset): ds = ds.select_columns([c for c in columns if c in ('id', 'text', 'label', 'split')])
     batches = ds.iter(10_000)
     for batch in batches:
         columns = columns or list(batch)
@@ -1127,7 +1127,7 @@ def corpus_info(
              'length_95': round(float(np.quantile(lengths, .95)), 1)}
     return {'documents': len(lengths), 'words': sum(lengths), 'characters': characters, **sizes,
             'labels': dict(labels.most_common()),
-            'splits': dict(splits), 'columns': list(getattr(ds, 'column_names', None) or columns), 'examples': shown}
+            'splits': dict(splits), 'columns': columns, 'examples': shown}
 
 # %% ../nbs/02_corpus.ipynb #10762158
 def corpus_fingerprint(

@@ -522,9 +522,11 @@ def note_cut(
     "Say so where most of the texts are longer than what the model reads; words are counted, at 1.35 tokens each"
     if not model.max_tokens or not len(texts): return
     cut = sum(1.35*len(t.split()) > model.max_tokens for t in texts)
-    if cut*2 > len(texts):
-        log(f"note: {model.name} reads the first {model.max_tokens:,} tokens of a text, and {cut:,} of {len(texts):,} "
-            f"texts are longer; the embedder chunks:{model.name} averages over all of a text")
+    if cut*2 <= len(texts): return
+    named = hasattr(model, 'origin')                         # by `load_embedder`; a fine-tuned one has no name to ask for
+    advice = f'; the embedder chunks:{model.name} averages over all of a text' if named else ''
+    log(f"note: {model.name} reads the first {model.max_tokens:,} tokens of a text, and {cut:,} of {len(texts):,} "
+        f"texts are longer{advice}")
 
 # %% ../nbs/04_embed.ipynb #4d81c718
 PROBES = ['', 'The ship left the harbour at dawn.', 'Der Vertrag wurde 1903 unterschrieben.'] # they tell embedders apart

@@ -32,7 +32,7 @@ class System:
     random: bool = True           # does a seed change it?
     load: Callable | None = None  # imports the packages in a way of its own
     reads: tuple[str, ...] = ()   # fields of the task that not every system reads, such as vectors
-    extra: str = 'bench'          # the extra of textlab that brings the packages
+    extra: str = 'bench'          # the extra of textlab that brings the packages; with a blank: what pip is told instead
 
     def __call__(self, *args, **kwargs) -> Any: # the answer
         "What `fit` returns"
@@ -90,9 +90,11 @@ def choose(
     asked = named(names if isinstance(names, str) else ','.join(names), list(systems)) if names else list(systems)
     lacking = {name: missing for name in asked if (missing := systems[name].missing())}
     if not lacking: return asked
-    extras = ','.join(sorted({systems[name].extra for name in lacking}))
+    extras = sorted({systems[name].extra for name in lacking})
+    own = ','.join(e for e in extras if ' ' not in e)
+    pips = ([f'"textlab[{own}]"'] if own else []) + [e for e in extras if ' ' in e]
     wanted = '; '.join(f"{', '.join(packages)} for {name}" for name, packages in lacking.items())
-    message = f'not installed: {wanted}; pip install "textlab[{extras}]"'
+    message = f"not installed: {wanted}; {'; '.join(f'pip install {what}' for what in pips)}"
     if names: raise MissingExtraError(message)
     log(f'{message} (the others run)')
     return [name for name in asked if name not in lacking]
