@@ -172,6 +172,26 @@ def test_merging_what_cannot_be_is_refused():
         with pytest.raises(ConfigError, match=said): new_numbers(groups, 4)
 
 
+def test_a_merged_topic_lies_where_its_documents_lie():
+    "Its centre is weighted by what each part received, its words and documents are those of all parts; four topics become two"
+    ours = fit()
+    theta, counts, centres, lists = ours.theta_.copy(), ours.topic_counts_.copy(), ours.topic_vectors_.copy(), ours.representatives_
+    ours.theta_[:, 2] *= .01                                              # a topic that hardly received anything
+    ours.merge_topics([[3, 0, 2]])
+    size = ours.theta_.sum(0)
+    parts = theta.sum(0)[[0, 2, 3]]*[1, .01, 1]
+    expected = (parts[:, None]*centres[[0, 2, 3]]).sum(0)
+    np.testing.assert_allclose(ours.topic_vectors_[0], expected/np.linalg.norm(expected), atol=1e-5)
+    np.testing.assert_allclose(ours.topic_vectors_[1], centres[1], atol=1e-6)
+    np.testing.assert_allclose(size[0], parts.sum(), rtol=1e-5)
+    np.testing.assert_allclose(ours.topic_counts_, [counts[[0, 2, 3]].sum(0), counts[1]], rtol=1e-5)
+    of = [{d["id"] for d in lists[k]} for k in (0, 2, 3)]
+    weights = [d["weight"] for d in ours.representatives_[0]]
+    assert {d["id"] for d in ours.representatives_[0]} <= set.union(*of) and weights == sorted(weights, reverse=True)
+    assert ours.representatives_[1] == lists[1]
+    np.testing.assert_allclose(ours.transform(TEXTS[:9], VECTORS[:9]).sum(1), 1, rtol=1e-5)
+
+
 def test_one_topic_is_left():
     ours = fit()
     ours.reduce(1)

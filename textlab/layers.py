@@ -161,10 +161,14 @@ def put_lora(
     rank: int, # r
     targets: Sequence[str], # names of the projections, such as ('query', 'value')
     extra: str, # the extra of textlab that brings peft, for the message
+    alpha: float | None = None, # α; None: 2r
 ) -> list[str]: # names of what training may change now: A [r, d] and B [d, r] of every projection
     "Freeze a network and put LoRA beside its projections (Hu et al. 2022)"
     peft = require('peft', extra)
-    peft.inject_adapter_in_model(peft.LoraConfig(r=rank, lora_alpha=2*rank, target_modules=list(targets)), network)
+    turned = any(type(m).__name__ == 'Conv1D' for m in network.modules())
+    config = peft.LoraConfig(r=rank, lora_alpha=2*rank if alpha is None else alpha, fan_in_fan_out=turned,
+                             target_modules=list(targets))
+    peft.inject_adapter_in_model(config, network)
     for name, p in network.named_parameters(): p.requires_grad_('.lora_' in name)
     return [name for name, p in network.named_parameters() if p.requires_grad]
 
@@ -172,7 +176,7 @@ def put_lora(
 @torch.no_grad()
 def merge_lora(
     network: nn.Module, # as it was before `put_lora`; changed in place
-    lora: dict[str, np.ndarray], # what was trained, by the names that `put_lora` gave
+    lora: dict[str, np.ndarray], # what was trained with α = 2r, by the names that `put_lora` gave
 ) -> None:
     "Add what LoRA has learned into the projections"
     for place in {name.partition('.lora_')[0]: None for name in lora}:

@@ -87,7 +87,8 @@ def plot_filters(
 
 # %% ../../nbs/75_bench.codes.ipynb #bbfd4ba2
 PHASES = {'static start': 'kmer_vqvae_static.pt', 'no cures': 'kmer_vqvae_no_cures.pt',
-          '1a': 'kmer_vqvae_phase1.pt', '1b': 'kmer_vqvae_phase1b_lora.pt', '2': 'kmer_vqvae_phase2_aligned.pt'}
+          '1a': 'kmer_vqvae_phase1.pt', '1b': 'kmer_vqvae_phase1b_lora.pt', '2': 'kmer_vqvae_phase2_aligned.pt',
+          '2, agreement': 'kmer_vqvae_phase2_agreement.pt'}
 
 @dataclass
 class FilterTask:
@@ -229,7 +230,7 @@ STUDENTS = { # kind -> function from a task and a phase to a coder
     'k-mer codes at random': partial(kmer_codes, random=True),
     'k-means on its own vectors': pooled_cells,
 }
-for phase in ('static start', '1a', '1b', '2'):
+for phase in ('static start', '1a', '1b', '2', '2, agreement'):
     for kind, make in STUDENTS.items():
         name = f"{kind}, {phase if phase == 'static start' else f'phase {phase}'}"
         FILTERS.add(name)(partial(make, phase=phase))
@@ -425,13 +426,14 @@ QUICK = { # the same in minutes, on text that ships with the dependencies
     '1a': dict(num_codes=64, n_layers=1, batch_size=16, warmup=200, refit=400),
     '1b': {}, '2': dict(batch_size=32, epochs=5), 'texts': ('polarity-mini', 'lee'), 'pairs': None, 'limit': None,
 }
-ABLATIONS = { # phase -> what differs from phase 1a
+ABLATIONS = { # phase -> what differs from phase 1a or 2
     'static start': dict(warmup=0, epochs=0),
     'no cures': dict(kmeans_vectors=0, restart=0., diversity_weight=0.),
+    '2, agreement': dict(match='agreement'),
 }
 
 # %% ../../nbs/75_bench.codes.ipynb #fca561b0
-BEFORE = {'1b': '1a', '2': '1b'} # phase -> the phase it starts from
+BEFORE = {'1b': '1a', '2': '1b', '2, agreement': '1b'} # phase -> the phase it starts from
 
 def missing_phases(
     models: Path, # folder of the checkpoints
@@ -484,9 +486,9 @@ def train_phase(
         texts = stream_texts(*size['texts'])
         data = prepare(texts, base.tokenizer, cache_dir=models/'teacher', **size['domain'])
         adapt(data, base, path, folder=home, **size['1b'])
-    elif phase == '2':
+    elif phase in BEFORE:
         pairs = read_pairs(size['pairs'] or first_sentences(), limit=size['limit'])
-        align(pairs, base, path, folder=home, **size['2'])
+        align(pairs, base, path, folder=home, **size['2'] | ABLATIONS.get(phase, {}))
     else: pretrain(web, path, folder=home, **size['1a'] | ABLATIONS.get(phase, {}))
 
 # %% ../../nbs/75_bench.codes.ipynb #6881b9c8

@@ -125,7 +125,7 @@ saved as {out}; next: textlab codes align PAIRS --checkpoint {out}"""
 # %% ../../nbs/66_cli.codes.ipynb #6ad3ee49
 AlignOptions = Annotated[Call, Options('codes.align.align', {
     'Adapters': 'adapter_type hidden_dim',
-    'Training': 'temperature match_weight entropy_weight learning_rate batch_size epochs valid_share seed device'})]
+    'Training': 'temperature match match_weight entropy_weight learning_rate batch_size epochs valid_share seed device'})]
 
 @command(codes, 'align', resume=GO_ON, examples='''
     textlab codes align squad --checkpoint kmer_vqvae_phase1b_lora.pt

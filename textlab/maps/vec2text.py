@@ -6,7 +6,7 @@
 __all__ = ['TEMPLATE', 'LINKS', 'SMOLLM2_SHA256', 'PROBES', 'ADAPTED', 'template_sentences', 'Scale', 'Prefix', 'smollm2_file',
            'base_files', 'model_class', 'load_base', 'small_base', 'token_table', 'decode_tokens', 'PresenceHead',
            'presence', 'presence_loss', 'fit_head', 'InverterNetwork', 'written_before', 'token_loss', 'Writer',
-           'beam_search', 'sample_tokens', 'Named', 'Inverter', 'same_vectors', 'plain_text', 'add_lora',
+           'beam_search', 'sample_tokens', 'Named', 'Inverter', 'same_vectors', 'plain_text', 'adapt_attention',
            'weights_print', 'fit_network', 'draw_ranked', 'write_texts', 'own_tensors', 'load_own', 'tokenizer_to_json',
            'tokenizer_from_json', 'lm_from_config']
 
@@ -29,7 +29,7 @@ from ..core import (ArtifactError, ConfigError, CorpusError, EmbeddingError, che
     fingerprint, log, require, seed_everything)
 from ..embed import LOAD_ERRORS, Embedder, as_embedder, find_model, quiet_transformers
 from ..estimator import Embeds, Estimator, Flag, Option, Real, Whole, read
-from ..layers import count_parameters
+from ..layers import count_parameters, put_lora
 from ..tokenizer import BPETokenizer, split_documents
 from ..train import Autocast, make_learner, tensor_dataloaders, train
 from ..vectors import nearest, unit_rows
@@ -548,18 +548,13 @@ def plain_text(text: str, lowercase: bool = True) -> str:
 # %% ../../nbs/51_maps.vec2text.ipynb #90024db0
 ADAPTED = ('q_proj', 'v_proj', 'c_attn', 'q', 'v') # projections that LoRA adapts, by the names that models give them
 
-def add_lora(
+def adapt_attention(
     lm: nn.Module, # a language model, changed in place
     rank: int, # r
 ) -> None:
     "Freeze a language model and put LoRA on its attention"
-    peft = require('peft', 'llm')
     names = {name.rpartition('.')[2] for name, _ in lm.named_modules()}
-    turned = any(type(m).__name__ == 'Conv1D' for m in lm.modules())         # GPT-2 keeps its weights transposed
-    config = peft.LoraConfig(r=rank, lora_alpha=2*rank, fan_in_fan_out=turned,
-                             target_modules=[n for n in ADAPTED if n in names])
-    peft.inject_adapter_in_model(config, lm)
-    for name, p in lm.named_parameters(): p.requires_grad_('lora_' in name)
+    put_lora(lm, rank, [n for n in ADAPTED if n in names], 'llm')
 
 @patch
 def build_base(
@@ -570,7 +565,7 @@ def build_base(
     if self.base_model != 'small':
         lm, tokenizer = load_base(self.base_model)
         if self.lora_rank: self.base_print_ = weights_print(lm)
-        if self.lora_rank: add_lora(lm, self.lora_rank)
+        if self.lora_rank: adapt_attention(lm, self.lora_rank)
         return lm, tokenizer
     bpe = BPETokenizer.train([' ' + t for t in texts], self.vocab_size)
     return small_base(bpe, self.dim, self.num_layers, self.num_heads), bpe.to_transformers()
@@ -800,7 +795,7 @@ def rebuild_lm(
     lm, _ = load_base(self.base_model)
     if weights_print(lm) != printed:
         raise ArtifactError(f"base_model={self.base_model!r} holds other weights than those that were adapted")
-    add_lora(lm, self.lora_rank)
+    adapt_attention(lm, self.lora_rank)
     return lm
 
 # %% ../../nbs/51_maps.vec2text.ipynb #36af4b3e
