@@ -40,7 +40,7 @@ def inversion_table(
     return summarise(runs[runs.set == name], MEASURES)
 
 # %% ../../nbs/77_bench.inversion.ipynb #9bced98c
-SETS = ('one clause', 'two clauses', 'titles', 'dev', 'news')
+SETS = ('one clause', 'two clauses', 'more clauses', 'titles', 'dev', 'news')
 
 def sentences_of(text: str, least: int = 5, most: int = 24) -> list[str]:
     "Sentences with so many words"
@@ -72,12 +72,13 @@ def inversion_texts(
     if name == 'news':
         found = [plain_text(s) for t in load_corpus('lee')['text'] for s in sentences_of(t)]
         return found[:-200], found[-200:]
-    one, two = template_sentences(3200, 1, seed=11), template_sentences(8200, 2, seed=12)
-    return one[:3000] + two[:8000], one[3100:] if name == 'one clause' else two[8100:]
+    one, two = template_sentences(3200, 1, seed=11), template_sentences(8400, 2, seed=12)
+    judged = {'one clause': one[3100:], 'two clauses': two[8100:8200], 'more clauses': two[8200:]}
+    return one[:3000] + two[:8000], judged[name]
 
 # %% ../../nbs/77_bench.inversion.ipynb #f1e12346
-GRAMMAR = dict(sources='inverter', vocab_size=300, pairs=1500, steps=200, price=0., tolerance=.02, max_length=32,
-               num_beams=20, start=14, rounds=6, likely=0, kinds='swap', depth=2, span=4)
+GRAMMAR = dict(sources='inverter', vocab_size=300, pairs=1500, steps=200, price=.0003, tolerance=.02, max_length=32,
+               num_beams=20, start=10, rounds=10, likely=0, kinds='swap', depth=2, span=4)
 PROSE = dict(sources='guided neighbour', vocab_size=6000, steps=350, price=.0007)
 READER = dict(vocab_size=600, dim=128, num_layers=1, epochs=6, batch_size=64, learning_rate=4e-3, max_tokens=32)
 
@@ -108,11 +109,12 @@ def options_of(
 ) -> dict | None: # None: not for this set
     "The options behind a name"
     base = GRAMMAR if grammar else PROSE
+    own = {name: base[name] for name in ('start', 'rounds', 'price') if name in base} | dict(calls=calls)
     known = controls(calls) | {
-        'ours': dict(calls=calls), 'ours, without price': dict(calls=calls, price=0.),
+        'ours': own, 'ours, without price': own | dict(price=0.),
         'guided beam + rerank': dict(calls=calls, sources='guided', start=calls, rounds=0, kinds='', likely=30),
         'ours, from the neighbour alone': dict(calls=calls, sources='neighbour', start=1)}
-    shared = dict(price=base['price'], **dict(tolerance=.02, max_length=base['max_length']) if grammar else {})
+    shared = {n: base[n] for n in ('tolerance', 'max_length') if n in base} | dict(price=0. if grammar else base['price'])
     inverted = 'inverter' in known[name].get('sources', base['sources'])
     return None if inverted and not grammar else shared | known[name]
 
