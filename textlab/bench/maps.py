@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from ..artifacts import load_artifact
 from .core import Column, Systems, Table, add_result, choose, peak_mb
-from .core import read_results, run_all, runs_of, summarise
+from .core import read_results, run_all, runs_of, summarise, unfinished
 from ..core import CorpusError, check_choice, require
 from ..corpus import data_folder, load_corpus
 from ..maps.umap import ParametricUMAP, agreed_place, landing, memberships
@@ -284,8 +284,10 @@ def bench_landings(
     seeds: int = 3, # of the choice and of UMAP
     size: int = 9500, # points of a set, at most
 ) -> pd.DataFrame: # the lines
-    "Land training points that were taken out, with other settings of the refinement"
-    for name, seed in [(name, seed) for name in sets for seed in range(seeds)]:
+    "Land training points that were taken out, with other settings of the refinement; what `out` holds is not run again"
+    last = [*LANDINGS][-1]                                                 # the line that ends a set and seed
+    for run in unfinished([dict(set=name, seed=seed, system=last) for name in sets for seed in range(seeds)], out):
+        name, seed = run['set'], run['seed']
         task = held_out(load_map_task(name), seed, size)
         model = fit_umap(task, seed).model
         ways = {"UMAP's transform": model.transform(task.X_new)}

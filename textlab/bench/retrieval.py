@@ -22,7 +22,7 @@ import numpy as np, pandas as pd, torch
 from datasets import Dataset, concatenate_datasets
 from matplotlib.figure import Figure
 from .core import Column, Systems, Table, add_result, choose, plot_systems
-from .core import read_results, run_all, runs_of, summarise
+from .core import read_results, run_all, runs_of, summarise, unfinished
 from .lm import bench_language_model, language_model_table
 from ..core import check_choice, log, threads
 from ..corpus import check_relevant, load_corpus, read_queries
@@ -380,11 +380,12 @@ def bench_paired(
     sets: Sequence[str] = ('nq', 'squad', 'cranfield'), # of `ALL_SETS`
     seeds: Sequence[int] = (0, 1, 2), # of the encoder
 ) -> pd.DataFrame: # all that `out` holds
-    "BM25 with our encoder against BM25 alone"
-    for name, seed in itertools.product(sets, seeds):
-        task = load_search_task(name, seed=seed)
+    "BM25 with our encoder against BM25 alone; what `out` holds is not run again"
+    runs = [dict(set=name, system='BM25 + ours', seed=seed) for name, seed in itertools.product(sets, seeds)]
+    for run in unfinished(runs, out):
+        task = load_search_task(run['set'], seed=run['seed'])
         with threads(1): gains = paired_gains(task)
-        add_result(out, dict(set=name, system='BM25 + ours', seed=seed, queries=len(task.queries)) | gains)
+        add_result(out, run | dict(queries=len(task.queries)) | gains)
     return read_results(out)
 
 # %% ../../nbs/74_bench.retrieval.ipynb #f047ef92

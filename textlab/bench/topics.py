@@ -619,7 +619,8 @@ def bench_views(
     texts = [CLEANERS.get(str(corpus), str)(x) for x in ds.select(rows)['text']]
     counts = Vocabulary(vocab_size=5000, min_df=max(2, len(texts)//1000)).fit_transform(texts).astype(np.float32)
     kept = np.flatnonzero(np.diff(counts.indptr) > 2)
-    for seed in seeds:
+    last = dict(zip(('word_weight', 'rounds'), VIEWS[-1]))                           # the line that ends a seed
+    for seed in (run['seed'] for run in unfinished([dict(set=name, seed=seed) | last for seed in seeds], out)):
         for row in run_views(np.float32(X)[kept], counts[kept], np.array(ds.select(rows)['label'])[kept], num_topics, seed):
             add_result(out, dict(set=name, topics=num_topics, seed=seed, documents=len(kept)) | row)
     return read_results(out)
