@@ -172,6 +172,7 @@ class Estimator(Artifact, BaseEstimator):
     allowed: ClassVar[dict[str, Option]] = {} # what each argument of the constructor may be
     fitted_by: ClassVar[str] = '' # the attribute that a finished fit sets
     estimator_type: ClassVar[str | None] = None # 'classifier', or None
+    not_saved: ClassVar[tuple[str, ...]] = ('embedder_model_',) # what a loaded model builds again when it needs it
     _repr_mimebundle_ = _repr_html_ = None # in a notebook an estimator is one line, not a diagram
 
     def __init_subclass__(cls, **kwargs):
@@ -212,7 +213,7 @@ def set_params(
         raise ConfigError(f"{type(self).__name__} has no argument {name!r}{hint} There are: {', '.join(names)}")
     BaseEstimator.set_params(self, **params)
     if 'embedder' in params:
-        for name in ('embedder_model_', 'from_file_'): self.__dict__.pop(name, None)
+        for name in (*self.not_saved, 'from_file_'): self.__dict__.pop(name, None)
     try: self.check_arguments()
     except ConfigError:
         for name, value in before.items(): setattr(self, name, value)
@@ -469,7 +470,7 @@ def find_embedder(self: Estimator) -> Embedder:
 @patch
 def __getstate__(self: Estimator) -> dict[str, Any]:
     "What is pickled, as scikit-learn's workers do: all but the loaded embedder, which is found again when it is needed"
-    return {name: v for name, v in BaseEstimator.__getstate__(self).items() if name != 'embedder_model_'}
+    return {name: v for name, v in BaseEstimator.__getstate__(self).items() if name not in self.not_saved}
 
 @patch
 def vectors_for(

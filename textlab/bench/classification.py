@@ -444,14 +444,14 @@ def encoder_alone(
     texts: Sequence[str], # [M] documents
 ) -> np.ndarray: # [M] labels
     "What the fine-tuned encoder's own head says"
-    return m.classes_[m.tuned_.scores(m.embedder_model_.encode(list(texts))).argmax(1)]
+    return m.classes_[m.encoder_scores(texts).argmax(1)]
 
 def topicgcn(
     t: ClassTask, # the task
     **settings, # of TopicGCN
 ) -> ClassFit: # TopicGCN's
     "Train TopicGCN on the task"
-    given = t.vectors if 'embedding' in settings['doc_features'] and not settings.get('finetune') else None
+    given = t.vectors if 'embedding' in settings['doc_features'] else None
     m = TopicGCN(**{'seed': t.seed} | settings | t.options).fit(labelled_corpus(t), embeddings=given)
     size = dict(nodes=m.graph_.num_docs + m.graph_.num_topics, edges=m.graph_.stats()['edges']) if m.graph else {}
     alone = partial(encoder_alone, m) if m.finetune else None
@@ -466,9 +466,9 @@ for name, settings in OURS.items():
     CLASSIFIERS.add(name, reads=reads)(partial(topicgcn, **settings))
     CLASSIFIERS.add(f'{name}, no graph', reads=reads)(partial(topicgcn, graph=False, **settings))
 
-@CLASSIFIERS.add('TopicGCN, fine-tuned')
+@CLASSIFIERS.add('TopicGCN, fine-tuned', reads=VECTORS)
 def fine_tuned(t: ClassTask) -> ClassFit:
-    "The default on vectors of an encoder that has learned the classes"
+    "The default, mixed with an encoder that has learned the classes"
     return topicgcn(t, doc_features='tfidf+embedding', finetune=True)
 
 # %% ../../nbs/72_bench.classification.ipynb #b893d76d

@@ -208,6 +208,7 @@ class TopicGCN(Estimator):
     "Classifier on a document–topic–topic graph"
     artifact_class = 'textlab.topicgcn.gcn.TopicGCN' # also where the class is defined in a notebook
     fitted_by, estimator_type = 'documents_', 'classifier'
+    not_saved = ('embedder_model_', 'encoder_')
     optimizer = staticmethod(sgd_and_adam)
     skip_loss = SquaredHinge
     allowed = dict(
@@ -246,7 +247,7 @@ class TopicGCN(Estimator):
         patience: int | None = None, # stop after so many epochs without improvement; None: a third of `epochs`
         valid_share: float = .1, # labelled documents held out to stop by and to scale probabilities
         refit: bool = True, # then train once more on all of them, for as many epochs
-        finetune: bool = False, # first adapt the embedder to the classes with LoRA (minutes; extra `finetune`)
+        finetune: bool = False, # mix in a copy of the embedder that LoRA adapts to the classes (minutes; extra `finetune`)
         lora_rank: int = 8, # r, the thin side of LoRA's matrices
         lora_epochs: int = 3, # passes of the fine-tuning over the labelled documents
         lora_learning_rate: float = 1e-3, # highest, of LoRA and its head
@@ -350,9 +351,6 @@ def vectors_of(
 ) -> np.ndarray | None: # [N, S] float32 of unit length; None where embeddings are not used
     "Sentence embeddings scaled to unit length, or an `EmbeddingError`"
     if 'embedding' not in self.doc_features: return None
-    if self.finetune and embeddings is not None:
-        raise ConfigError("finetune makes the vectors with an encoder of its own; leave embeddings out, "
-                          "or fit with finetune=False")
     return unit_rows(self.vectors_for(corpus, embeddings, dim=dim))
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #15cf6d73
@@ -434,7 +432,7 @@ def weighed(
     y: np.ndarray, # [N] class numbers, −1 where there is no label
 ) -> Rows: # the embeddings at the weight that was chosen
     "Choose the weight of the embedding where it was left open"
-    if self.embedding_weight is not None or self.finetune or not (self.vector_dim_ and rows.words.shape[1]): return rows
+    if self.embedding_weight is not None or not (self.vector_dim_ and rows.words.shape[1]): return rows
     known, default = y >= 0, np.float32(self.embedding_weight_)
     with threads(1): chosen, _ = choose_weight(rows.words[known], rows.embedding[known]/default, y[known], self.seed)
     if chosen == self.embedding_weight_: return rows
@@ -485,37 +483,26 @@ def tune(
             base, [texts[d] for d in labelled], y[labelled], np.isin(labelled, held_out), rank=self.lora_rank,
             learning_rate=self.lora_learning_rate, epochs=self.lora_epochs, max_tokens=self.lora_tokens, seed=self.seed,
             folder=None if folder is None else folder/'encoder', resume=resume, cbs=cbs)
-    self.embedder_model_ = tuned_embedder(base, self.tuned_)
 
 @patch
-def find_embedder(self: TopicGCN) -> Embedder:
-    "The embedder of this model: fine-tuned where it was, or an `ArtifactError` where its weights are others now"
-    if 'embedder_model_' not in self.__dict__ and 'tuned_' in self.__dict__:
-        base = Estimator.find_embedder(self)
-        del self.embedder_model_                                           # never the base for the tuned one
-        self.embedder_model_ = tuned_embedder(base, self.tuned_)
-    return Estimator.find_embedder(self)
+def encoder_scores(
+    self: TopicGCN,
+    texts: Sequence[str], # M
+) -> np.ndarray: # [M, C]; [M, 0] without fine-tuning
+    "What the head of the fine-tuned encoder says, or an `ArtifactError` where the embedder has other weights now"
+    if not self.finetune: return np.zeros((len(texts), 0), np.float32)
+    if 'encoder_' not in self.__dict__: self.encoder_ = tuned_embedder(self.find_embedder(), self.tuned_)
+    return self.tuned_.scores(self.encoder_.encode(list(texts)))
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #188a7128
 @patch
 def mixed(
     self: TopicGCN,
-    scores: np.ndarray, # [M, C] of the documents held out
-    embedding: np.ndarray, # [M, S] their vectors, at the weight `embedding_weight_`
-    y: np.ndarray, # [M] their class numbers
-) -> np.ndarray: # [M, C] with the encoder's
-    "Choose how much the encoder's own scores count"
-    own = self.tuned_.scores(embedding/np.float32(self.embedding_weight_))
-    self.mix_ = choose_mix(scores, own, y)
-    return scores + np.float32(self.mix_)*own
-
-@patch
-@torch.no_grad()
-def add_head(self: TopicGCN) -> None:
-    "Add the encoder's head into the direct path"
-    head, bias = (torch.from_numpy(a) for a in (self.tuned_.head, self.tuned_.bias))
-    self.model_.embedding += self.mix_/self.embedding_weight_*head                # (S, C)
-    self.model_.bias += self.mix_*bias                                            # (C,)
+    graph: np.ndarray, # [M, C] scores of the network
+    encoder: np.ndarray, # [M, C] of the fine-tuned encoder; [M, 0] without fine-tuning
+) -> np.ndarray: # [M, C]
+    "Both together"
+    return graph + np.float32(self.mix_)*encoder if encoder.shape[1] else graph
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #5ef1b547
 @patch
@@ -532,21 +519,21 @@ def fit(
     cbs: Sequence = (), # fastai callbacks
 ) -> TopicGCN: # itself
     "Learn topics, graph and classifier"
-    for name in ('documents_', 'embedder_', 'embedder_model_', 'tuned_'): self.__dict__.pop(name, None)
+    for name in ('documents_', 'embedder_', 'tuned_', *self.not_saved): self.__dict__.pop(name, None)
     self.embedding_weight_ = WEIGHTS[0] if self.embedding_weight is None else self.embedding_weight
     corpus, labels = read(X, y, text=text, label=label, keep_empty=True)
     used, numbers = self.read_labels(corpus, labels)
     if embeddings is not None: embeddings = check_embeddings(embeddings, n=len(corpus))[used]
     if len(used) < len(corpus): corpus = corpus.select(used)
     folder, texts = Path(checkpoint_dir) if checkpoint_dir else None, corpus['text'][:]
-    if self.finetune and embeddings is None: self.tune(texts, numbers, folder, resume, cbs)
-    vectors = self.vectors_of(corpus, embeddings)                        # or a `ConfigError` for vectors given to `finetune`
+    vectors = self.vectors_of(corpus, embeddings)
+    if self.finetune: self.tune(texts, numbers, folder, resume, cbs)
     self.vector_dim_ = 0 if vectors is None else vectors.shape[1]
     seed_everything(self.seed)
     self.learn_graph(texts)
     rows = self.weighed(self.rows_of(texts, vectors), numbers)
     self.topic_docs_ = np.asarray(rows.to_topics.T @ rows.theta)
-    self.train_on(rows, numbers, folder, resume, cbs)
+    self.train_on(rows, numbers, texts, folder, resume, cbs)
     self.remember(corpus, numbers)
     return self
 
@@ -609,7 +596,8 @@ class Lesson:
     "What the two trainings of a fit have in common"
     rows: Rows           # of N documents
     y: np.ndarray        # [N] class numbers, −1 where there is no label
-    held_out: np.ndarray # numbers of the documents to stop by
+    held_out: np.ndarray # [M] numbers of the documents to stop by
+    encoder: np.ndarray  # [M, C] what the fine-tuned encoder says of these; [M, 0] without fine-tuning
     folder: Path | None  # for checkpoints; None: memory only
     resume: bool         # go on from a state found there?
     key: str             # fingerprint of data and options, guards `resume`
@@ -664,8 +652,9 @@ def judge_held_out(
 ) -> int: # the best number of epochs
     "Temperature and accuracy on the held-out documents"
     losses, y = self.history_['valid_loss'], lesson.y[lesson.held_out]
-    best, scores = int(np.argmin(losses)), self.scores(lesson.rows)[lesson.held_out]
-    if self.finetune: scores = self.mixed(scores, lesson.rows.embedding[lesson.held_out], y)
+    best, graph = int(np.argmin(losses)), self.scores(lesson.rows)[lesson.held_out]
+    self.mix_ = choose_mix(graph, lesson.encoder, y) if self.finetune else 0.
+    scores = self.mixed(graph, lesson.encoder)
     right = float((scores.argmax(1) == y).mean())
     self.metrics_ = {'best_epoch': best + 1, 'valid_accuracy': right, 'valid_loss': losses[best]}
     self.temperature_ = fit_temperature(scores, y)
@@ -676,6 +665,7 @@ def train_on(
     self: TopicGCN,
     rows: Rows, # of N documents
     y: np.ndarray, # [N] class numbers, −1 where there is no label
+    texts: Sequence[str], # N, for the fine-tuned encoder
     folder: Path | None = None, # for checkpoints and history
     resume: bool = True, # go on from a state found there?
     cbs: Sequence = (), # fastai callbacks
@@ -686,11 +676,11 @@ def train_on(
     epochs = self.epochs or max(12 if direct else 60, math.ceil(400/math.ceil(len(learn)/size)))
     self.step_ = self.step_size(rows, learn) if direct else 1.
     key = fingerprint(self.saved_arguments(), rows.words.data, rows.words.indices, rows.embedding, rows.theta, y)
-    lesson = Lesson(rows, y, held_out, folder, resume, key, cbs)
+    encoder = self.encoder_scores([texts[d] for d in held_out])
+    lesson = Lesson(rows, y, held_out, encoder, folder, resume, key, cbs)
     self.history_ = self.train_once(lesson, learn, epochs, size, self.patience or max(5, epochs//3), 'search')
     best = self.judge_held_out(lesson)
     if self.refit: self.train_once(lesson, labelled, best, self.batch_size or len(labelled), None, 'refit')
-    if self.finetune: self.add_head()
 
 # %% ../../nbs/22_topicgcn.gcn.ipynb #f5384f07
 def relu(
@@ -738,8 +728,10 @@ def decide(
     vectors = self.vectors_of(corpus, embeddings, self.vector_dim_)
     for start in range(0, len(corpus), block):
         part = slice(start, start + block)
-        rows = self.rows_of(corpus['text'][part], None if vectors is None else vectors[part])
-        parts.append((softmax(self.temperature_*self.scores(rows)), rows.known))
+        texts = corpus['text'][part]
+        rows = self.rows_of(texts, None if vectors is None else vectors[part])
+        scores = self.mixed(self.scores(rows), self.encoder_scores(texts))
+        parts.append((softmax(self.temperature_*scores), rows.known))
     if not parts: return np.zeros((0, len(self.classes_)), np.float32), np.zeros(0, bool)
     return tuple(np.concatenate(part) for part in zip(*parts))
 
@@ -961,15 +953,16 @@ def explain(
     probabilities, known = self.decide(text, given)
     c = int(probabilities[0].argmax()) if label is None else self.class_number(label)
     rows, W = self.rows_of([text], self.vectors_of(as_documents(text), given, self.vector_dim_)), self.weights()
-    shares = against_mean(self.topic_shares(rows), c)                             # (K,)
+    shares, graph, encoder = against_mean(self.topic_shares(rows), c), self.scores(rows), self.encoder_scores([text])
+    both = self.mixed(graph, encoder)[0]                                          # (C,)
     counts = self.counts_of([text])[1].toarray()[0]
     return Explanation(
         label=self.classes_.tolist()[c],
         probability=float(probabilities[0, c]),
-        score=float(against_mean(self.scores(rows)[0], c)),
+        score=float(against_mean(both, c)),
         words=self.word_shares(rows, c)[:n],
         topics=self.explained_topics(rows.theta[0], shares, counts, n),
-        embedding=float(against_mean(rows.embedding[0] @ W['embedding'], c)),
+        embedding=float(against_mean(rows.embedding[0] @ W['embedding'] + both - graph[0], c)),
         start=float(against_mean(W['bias'], c)),
         known=bool(known[0]))
 
@@ -1042,7 +1035,8 @@ def to_state(self: TopicGCN) -> State:
         **{f'space_{name}': array for name, array in self.space_.arrays().items()}}
     if self.words_ is not None: jsons['words'], arrays['idf'] = self.words_.to_dict(), self.idf_
     fitted = dict(classes=classes_to_json(self.classes_), temperature=self.temperature_, vector_dim=self.vector_dim_,
-                  step=self.step_, embedder=getattr(self, 'embedder_', None), embedding_weight=self.embedding_weight_)
+                  step=self.step_, embedder=getattr(self, 'embedder_', None), embedding_weight=self.embedding_weight_,
+                  mix=self.mix_)
     return State(config={'arguments': self.saved_arguments(), 'fitted': fitted, 'metrics': self.metrics_},
                  tensors=tensors, jsons=jsons, arrays=arrays)
 
@@ -1087,6 +1081,9 @@ def from_state(
     except RuntimeError as e:
         raise ArtifactError(f"a damaged classifier: {str(e).splitlines()[-1].strip()}") from None
     self.model_.eval()
+    if self.finetune and 'mix' not in fitted:
+        raise ArtifactError("its encoder was fine-tuned by an older version, in another form: fit it again")
+    self.mix_ = fitted.get('mix', 0.)                                             # older versions had none to save
     if self.finetune: self.tuned_ = Tuned.from_tensors(tuned, jsons['tuned'])
     self.documents_ = jsons['documents']
     return self
