@@ -419,7 +419,7 @@ WEB, DOMAIN = ('c4', 'wikitext-103', 'wiki-mini'), ('arxiv', 'pubmed', 'alpaca',
 FULL = { # phase -> options of `prepare` and of the phase
     'web': dict(valid_share=.25), 'domain': dict(max_tokens_total=640_000, valid_share=.3),
     '1a': dict(warmup=6400, refit=9600, kmeans_vectors=120_000, balance=.05),
-    '1b': {}, '2': dict(batch_size=64), 'texts': DOMAIN, 'pairs': 'squad', 'limit': 30_000,
+    '1b': {}, '2': dict(batch_size=64), 'texts': DOMAIN, 'pairs': 'squad', 'limit': None,
 }
 QUICK = { # the same in minutes, on text that ships with the dependencies
     'web': dict(max_tokens_total=60_000, vocab_size=2000), 'domain': dict(max_tokens_total=20_000, valid_share=.3),
@@ -427,7 +427,7 @@ QUICK = { # the same in minutes, on text that ships with the dependencies
     '1b': {}, '2': dict(batch_size=32, epochs=5), 'texts': ('polarity-mini', 'lee'), 'pairs': None, 'limit': None,
 }
 ABLATIONS = { # phase -> what differs from phase 1a or 2
-    'static start': dict(warmup=0, epochs=0),
+    'static start': dict(warmup=0, epochs=0, evenness=0.),
     'no cures': dict(kmeans_vectors=0, restart=0., diversity_weight=0.),
     '2, agreement': dict(match='agreement'),
 }

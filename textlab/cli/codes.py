@@ -63,7 +63,7 @@ def compared(
 # %% ../../nbs/66_cli.codes.ipynb #9cd5fe5b
 PretrainOptions = Annotated[Call, Options('codes.pretrain.pretrain', {
     'Network': 'num_codes d_model n_layers n_heads',
-    'Codebook': 'diversity_weight ema_decay restart balance kmeans_vectors',
+    'Codebook': 'diversity_weight ema_decay restart balance evenness kmeans_vectors even_vectors',
     'Training': 'batch_size epochs minutes warmup refit learning_rate static_rate teacher_weight ridge seed device'})]
 
 @command(codes, 'pretrain', resume=GO_ON, examples='''

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'NEEDED', 'TextSource', 'texts_in', 'clean', 'shares', 'hub_rows', 'source_texts', 'local_files', 'Unseen',
-           'stream_texts', 'unigram_loss', 'chosen', 'evaluate', 'kmer_vectors', 'place_codebook', 'set_codebook',
-           'code_parts', 'SyncCodebook', 'nothing', 'fit_codes', 'stage', 'Codes', 'plain', 'save_codes', 'read_codes',
-           'load_base', 'CodesData', 'prepare', 'within', 'hold_out_documents', 'pretrain', 'start_model',
-           'frozen_encoder', 'finished']
+           'stream_texts', 'unigram_loss', 'chosen', 'evaluate', 'kmer_vectors', 'even_codes', 'place_codebook',
+           'set_codebook', 'code_parts', 'SyncCodebook', 'nothing', 'fit_codes', 'stage', 'Codes', 'plain',
+           'save_codes', 'read_codes', 'load_base', 'CodesData', 'prepare', 'within', 'hold_out_documents', 'pretrain',
+           'start_model', 'frozen_encoder', 'finished']
 
 # %% ../../nbs/42_codes.pretrain.ipynb #7a762471
 import hashlib, itertools, math, os, re, time
@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import get_worker_info
 from ..artifacts import load_checkpoint, save_checkpoint
 from .kmer import KmerLoss, KmerVQVAE, Windows, static_start, token_counts, token_windows
-from .quantizer import spherical_kmeans, usage
+from .quantizer import spherical_kmeans, unevenness, usage
 from ..core import (ArtifactError, ConfigError, CorpusError, check_embeddings, check_number, default_device,
                           fingerprint, log, progress, seed_everything)
 from ..corpus import HubCorpus, data_folder, hub_dataset, hub_problem, load_corpus, read_jsonl
@@ -231,6 +231,25 @@ def kmer_vectors(
     model.train(was)
     return torch.cat(found)[:most]
 
+# %% ../../nbs/42_codes.pretrain.ipynb #3c51a7e0
+def even_codes(
+    z: np.ndarray, # [M, d] unit rows, centred
+    codes: np.ndarray, # [K, d] unit rows
+    evenness: float = 1., # λ_U
+    steps: int = 60, # of Adam
+    sample: int = 8192, # k-mers of a step
+    seed: int = 42, # of their choice
+) -> np.ndarray: # [K, d] unit rows
+    "Move codes a little, so that k-mers are spread more evenly over them"
+    X, book = torch.from_numpy(z), nn.Parameter(torch.from_numpy(codes).clone())
+    optimizer, draw = torch.optim.Adam([book], lr=2e-3), torch.Generator().manual_seed(seed)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        near = X[torch.randint(len(X), (sample,), generator=draw)] @ nn.functional.normalize(book, dim=-1).T # (sample, K)
+        loss = evenness*unevenness((near/.02).softmax(-1)) - near.max(1).values.mean()
+        optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+    return unit_rows(book.detach().numpy())
+
 # %% ../../nbs/42_codes.pretrain.ipynb #db3008f6
 @torch.no_grad()
 def place_codebook(
@@ -239,14 +258,16 @@ def place_codebook(
     most: int = 100_000, # k-mers to look at
     rounds: int = 15, # of k-means
     balance: float = 0., # how fast the price of a crowded code rises
+    evenness: float = 0., # λ_U of `even_codes`; 0: the codes stay where k-means puts them
+    even_vectors: int = 500_000, # k-mers that `even_codes` looks at
     seed: int = 42, # of k-means
 ) -> None:
-    "Centre the vectors and put the codes where k-means finds them"
-    z = kmer_vectors(model, windows, most)
-    model.centre.copy_(z.mean(0))
-    settings = model.base_config
-    codes = spherical_kmeans((z - model.centre.cpu()).numpy(), settings['num_codes'], rounds, balance, seed)
-    set_codebook(model, codes)
+    "Centre the vectors, put the codes where k-means finds them, and even them"
+    z = kmer_vectors(model, windows, max(most, even_vectors) if evenness else most)
+    model.centre.copy_(z[:most].mean(0))
+    z = unit_rows((z - model.centre.cpu()).numpy())
+    codes = spherical_kmeans(z[:most], model.base_config['num_codes'], rounds, balance, seed)
+    set_codebook(model, even_codes(z, codes, evenness, seed=seed) if evenness else codes)
 
 @torch.no_grad()
 def set_codebook(
@@ -486,6 +507,8 @@ def pretrain(
     teacher_weight: float = 5., # λ_T
     ridge: float = 1., # λ of the static start
     balance: float = .02, # of the last k-means
+    evenness: float = 1., # λ_U of the last codebook; 0: the codes stay where k-means puts them
+    even_vectors: int = 500_000, # k-mers that this evenness looks at, 1.5 kilobytes each
     kmeans_vectors: int = 100_000, # k-mers that k-means looks at; 0: the codebook begins at random, and is not refitted
     minutes: float | None = None, # of the training with codes, at most; a run that goes on has them anew
     folder: str | Path | None = None, # what a killed run goes on from
@@ -495,6 +518,7 @@ def pretrain(
 ) -> Codes: # trained
     "Phase 1a: static start, warm-up, training with codes, refit"
     began, folder = time.perf_counter(), None if folder is None else Path(folder)
+    check_number(evenness, 'evenness', low=0)
     if d_model != data.teacher.shape[1]:
         raise ConfigError(f"d_model={d_model}, and the teacher's vectors have a width of {data.teacher.shape[1]}: "
                           "the encoder starts from them, so both must be the same")
@@ -504,8 +528,8 @@ def pretrain(
                       restart=restart, batch_size=batch_size)
     key = fingerprint(data.key, model.base_config, dict(
         diversity_weight=diversity_weight, epochs=epochs, warmup=warmup, refit=refit, learning_rate=learning_rate,
-        static_rate=static_rate, teacher_weight=teacher_weight, ridge=ridge, balance=balance,
-        kmeans_vectors=kmeans_vectors, minutes=minutes, seed=seed))
+        static_rate=static_rate, teacher_weight=teacher_weight, ridge=ridge, balance=balance, evenness=evenness,
+        even_vectors=even_vectors, kmeans_vectors=kmeans_vectors, minutes=minutes, seed=seed))
     held, loss, clock = data.held, KmerLoss(diversity_weight, teacher_weight), [Minutes(minutes)] if minutes else []
     order = np.random.default_rng(seed).permutation(data.rows)
     def step(rows, epochs, folder, rate=static_rate, clock=()):
@@ -522,7 +546,7 @@ def pretrain(
         model.quantizing.fill_(True)
         return history
     def last_codebook(folder):
-        place(25, balance)
+        place(25, balance, evenness, even_vectors)
         with frozen_encoder(model): return step(order[:refit], 1, folder, rate=0.)
     history = {'warmup': stage(folder, 'warmup', model, warm_up, key, seed)}
     history['training'] = stage(folder, 'training', model, lambda f: step(data.rows, epochs, f, clock=clock), key, seed + 1)
