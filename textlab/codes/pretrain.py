@@ -232,6 +232,7 @@ def kmer_vectors(
     return torch.cat(found)[:most]
 
 # %% ../../nbs/42_codes.pretrain.ipynb #3c51a7e0
+@torch.enable_grad()
 def even_codes(
     z: np.ndarray, # [M, d] unit rows, centred
     codes: np.ndarray, # [K, d] unit rows
