@@ -206,3 +206,35 @@ def test_workers_and_ranks_share_a_stream():
         def __iter__(self): return stream_texts(texts(40), rank=self.rank, world=2)
     read = [t for rank in range(2) for t in DataLoader(Stream(rank), batch_size=None, num_workers=2)]
     assert sorted(read) == sorted(texts(40))
+
+LATE = [('--device gpu', "device='gpu' is not a torch device"), ('--device cuda:99', 'no such device'),
+        ('--ridge -5', 'ridge=-5.0 must be at least'), ('--warmup -5', 'warmup=-5 must be at least 0'),
+        ('--diversity_weight -3', 'diversity_weight=-3.0'), ('--teacher_weight nan', 'not a finite number'),
+        ('--ema_decay 2', 'ema_decay=2.0 must be at most 1'), ('--d_model 64', 'have a width of 384'),
+        ('--n_heads 5', 'not a multiple of 2 n_heads'), ('--window 62', 'not a multiple of kmer'),
+        ('--epochs -1', 'epochs=-1')]
+
+@pytest.mark.parametrize('option, said', LATE)
+def test_what_cannot_be_trained_is_refused_before_the_teacher_reads(mistake, tmp_path, monkeypatch, option, said):
+    monkeypatch.setattr(sys.modules[prepare.__module__], 'embed', lambda *a, **k: pytest.fail('the teacher reads'))
+    assert said in mistake('codes', 'pretrain', 'lee', '--out', tmp_path/'1.pt', *option.split())
+
+def test_a_mistake_that_shows_late_keeps_the_vectors_of_the_teacher(say, tmp_path):
+    (tmp_path/'texts.txt').write_text('\n'.join(t[:90] for t in texts(12)))
+    argv = 'codes', 'pretrain', tmp_path/'texts.txt', '--vocab_size', '320', '--n_layers', 1, '--out', tmp_path/'1.pt'
+    status, _, err = say(*argv, '--num_codes', '100000')
+    assert status == 2 and 'cannot make 100,000 codes' in err and 'keeps what was done so far' in err
+    assert [p.name for p in (tmp_path/'1.pt.partial').iterdir()] == ['vectors']
+    when = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.npy')}
+    assert say(*argv, '--num_codes', '100000')[0] == 2
+    assert when and {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.npy')} == when
+    assert say(*argv, '--num_codes', '8', '--warmup', 16, '--refit', 16, '--device', 'cpu')[0] == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['1.pt', 'texts.txt']
+
+def test_options_of_the_later_phases_are_refused_at_once(folder):
+    base = load_codes(folder/'1.pt')
+    always = dict(learning_rate=-1), dict(epochs=0)
+    for wrong in (*always, dict(teacher_weight=-1), dict(lora_rank=0), dict(device='gpu')):
+        with pytest.raises(ConfigError, match=next(iter(wrong))): adapt(data(base.tokenizer, 5), base, None, **wrong)
+    for wrong in (*always, dict(temperature=0), dict(match_weight=-1), dict(batch_size=0)):
+        with pytest.raises(ConfigError, match=next(iter(wrong))): align(pairs(), base, None, **wrong)

@@ -370,3 +370,56 @@ def test_the_folder_of_a_fit_is_shown_and_writes_without_a_writer(tmp_path):
     done("maps inverse map --x 0 --y 0 --out vector.npy", tmp_path)
     status, _, err = said("maps export-html map --out old.html", tmp_path)
     assert status == 2 and "no documents" in err and "maps fit" in err and not (tmp_path/"old.html").exists()
+
+
+def test_a_fit_that_meets_a_full_disk_leaves_the_map_that_was_there(tmp_path, monkeypatch):
+    from textlab.cli.core import said
+    from textlab.maps import MapDocuments
+    corpus = load_corpus("newsgroups-mini").select(range(20)).to_pandas()
+    corpus[["id", "text"]].to_csv(tmp_path/"few.csv", index=False)
+    np.save(tmp_path/"v.npy", np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32))
+    fit = "maps fit few.csv --embedder none --embeddings v.npy --epochs 1 --out map"
+    done(fit, tmp_path)
+    def content(): return {p: p.read_bytes() for p in (tmp_path/"map").rglob("*") if p.is_file()}
+    before = content()
+    assert any("documents" in p.parts for p in before)
+    def save(self, path): raise OSError(28, "No space left on device")
+    with monkeypatch.context() as m:
+        m.setattr(MapDocuments, "save", save)
+        status, _, err = said(fit + " --seed 3 --overwrite", tmp_path)
+    assert status == 2 and "the disk is full" in err and content() == before
+    done(fit + " --seed 3 --overwrite", tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["few.csv", "map", "v.npy"]
+
+
+def test_vectors_and_embedder_of_a_fit_agree(tmp_path):
+    from textlab.cli.core import said
+    load_corpus("newsgroups-mini").select(range(12)).to_pandas()[["id", "text"]].to_csv(tmp_path/"few.csv", index=False)
+    np.save(tmp_path/"v.npy", np.random.default_rng(0).normal(size=(12, 16)).astype(np.float32))
+    np.save(tmp_path/"one.npy", np.zeros(16, np.float32) + 1)
+    wrong = {"--embeddings v.npy": "16 wide, and those of minilm 384", "--embedder none": "makes no vectors"}
+    for line, message in wrong.items():
+        status, _, err = said(f"maps fit few.csv {line} --epochs 1 --out map", tmp_path)
+        assert status == 2 and message in err and not (tmp_path/"map").exists()
+    done("maps fit few.csv --embedder none --embeddings v.npy --epochs 1 --out map", tmp_path)
+    status, _, err = said("maps transform map few.csv --out places.csv", tmp_path)
+    assert status == 2 and "fitted on given embeddings (width 16)" in err
+    done("maps invert map --embedding one.npy --method llm_synthesis --llm none", tmp_path)  # one vector as a list
+    status, _, err = said("maps invert map --embedding v.npy --method llm_synthesis --llm none", tmp_path)
+    assert status == 2 and "12 rows where one was expected" in err
+
+
+def test_a_data_folder_is_replaced_only_where_that_is_asked_for(tmp_path):
+    from textlab.cli.core import said
+    load_corpus("newsgroups-mini").select(range(4)).to_pandas()[["id", "text"]].to_csv(tmp_path/"few.csv", index=False)
+    np.save(tmp_path/"v.npy", np.eye(4, dtype=np.float32))
+    done("maps export few.csv --embeddings v.npy --out data", tmp_path)
+    (tmp_path/"data"/"coordinates.json").write_text('{"mine": [1, 2]}')
+    status, _, err = said("maps export few.csv --embeddings v.npy --out data", tmp_path)
+    assert status == 2 and "--overwrite" in err
+    assert (tmp_path/"data"/"coordinates.json").read_text() == '{"mine": [1, 2]}'
+    done("maps export few.csv --embeddings v.npy --out data --overwrite", tmp_path)
+    for line in ("maps export few.csv --embeddings v.npy --out few.csv",
+                 "maps train --data-dir few.csv --output-dir models"):
+        status, _, err = said(line, tmp_path)
+        assert status == 2 and "few.csv is a file" in err

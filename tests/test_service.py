@@ -53,6 +53,35 @@ def test_the_writer_is_the_librarys_also_after_a_notebook_defined_a_class_of_its
     assert type(again.writer) is Corrector
 
 
+def content(folder): return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("wrong", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_save_that_is_cut_leaves_the_models_that_were_there(service, parts, tmp_path, monkeypatch, wrong):
+    "A new map with the documents of the old one would show wrong titles"
+    service.save(tmp_path/"models")
+    (tmp_path/"models"/"notes.txt").write_text("mine")
+    before = content(tmp_path)
+    space = ParametricUMAP((16,), (16,), epochs=1, seed=1, embedder=Pairs()).fit(Pairs().encode(SENTENCES))
+    other = EmbeddingToTextService(space, *parts[1:], embedder=Pairs(), llm=None)
+    def save(self, path): raise wrong
+    with monkeypatch.context() as m:
+        m.setattr(MapDocuments, "save", save)
+        with pytest.raises((KeyboardInterrupt, TextlabError)): other.save(tmp_path/"models")
+    assert content(tmp_path) == before
+    other.save(tmp_path/"models")
+    changed = {name.parts[1] for name, data in content(tmp_path).items() if data != before[name]}
+    assert "parametric_umap" in changed and content(tmp_path).keys() == before.keys()
+
+
+@pytest.mark.parametrize("name, epochs", [("vec2text_epochs", 0), ("umap_epochs", -1)])
+def test_epochs_of_both_parts_are_looked_at_before_the_first_is_trained(name, epochs, monkeypatch):
+    monkeypatch.setattr(ParametricUMAP, "fit", lambda *a, **k: pytest.fail("the map is trained"))
+    corpus = Dataset.from_dict(dict(id=list("abc"), text=["one", "two", "three"]))
+    data = MapData(corpus, Pairs().encode(corpus["text"][:]), np.zeros((3, 2), np.float32), {})
+    with pytest.raises(ConfigError, match=f"{name}={epochs}"): train_service(data, embedder=Pairs(), **{name: epochs})
+
+
 # --- the choice -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("weight", [0., .2, 5.])

@@ -91,6 +91,7 @@ def check_embeddings(
     if X.ndim != 2:
         raise EmbeddingError(f"{name}: expected 2 dimensions [documents, width], got shape {tuple(X.shape)}")
     if n is not None and len(X) != n:
+        if n == 1: raise EmbeddingError(f"{name}: {len(X):,} rows where one was expected; give the one that is meant")
         raise EmbeddingError(f"{name}: {len(X):,} rows for {n:,} documents; embed this very corpus")
     if dim is not None and X.shape[1] != dim:
         raise EmbeddingError(f"{name}: width {X.shape[1]} where {dim} was expected; was another embedder used?")
@@ -174,16 +175,19 @@ def check_processes() -> None:
         if not (value := os.environ.get(name, '0')).isdigit():
             raise ConfigError(f"{name}={value!r:.40} in the environment is no number of processes; unset it")
 
-def default_device() -> Any: # a `torch.device`: CUDA, else Apple's MPS, else the CPU
-    "The fastest device this machine has; `TEXTLAB_DEVICE` overrides"
+def default_device(
+    device: Any = None, # such as 'cuda:1', or a `torch.device`; None: what `TEXTLAB_DEVICE` says, else the fastest
+) -> Any: # a `torch.device`: CUDA, else Apple's MPS, else the CPU
+    "The device that was asked for, or else the fastest that this machine has"
     import torch
-    if name := os.environ.get('TEXTLAB_DEVICE'):
-        try: device = torch.device(name)
-        except RuntimeError:
-            raise ConfigError(f"TEXTLAB_DEVICE={name!r} is not a torch device; try cpu, cuda or mps") from None
-        if not has_device(device):
-            raise ConfigError(f"TEXTLAB_DEVICE={name!r}: this torch finds no such device here; unset it, or set it to cpu")
-        return device
+    asked, source = (os.environ.get('TEXTLAB_DEVICE'), 'TEXTLAB_DEVICE') if device is None else (device, 'device')
+    if asked:
+        try: found = torch.device(asked)
+        except (RuntimeError, TypeError):
+            raise ConfigError(f"{source}={str(asked)!r} is not a torch device; try cpu, cuda or mps") from None
+        if not has_device(found):
+            raise ConfigError(f"{source}={str(asked)!r}: this torch finds no such device; leave it out, or say cpu")
+        return found
     if torch.cuda.is_available(): return torch.device('cuda')
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 

@@ -430,7 +430,7 @@ def load_embedder(
     if not isinstance(name, (str, Path)):
         made = as_embedder(name, device=device, batch_size=batch_size)
         return chunked(made) if chunks else made
-    made = open_embedder(str(name), default_device() if device is None else torch.device(device), batch_size, max_tokens, dtype)
+    made = open_embedder(str(name), default_device(device), batch_size, max_tokens, dtype)
     if chunks: made = chunked(made)
     options = dict(device=None if device is None else str(device), batch_size=batch_size, max_tokens=max_tokens, dtype=dtype)
     made.origin = str(name), options | dict(chunks=chunks)   # for a pickle, which must not hold the weights
@@ -851,4 +851,5 @@ def load_embeddings(
             raise EmbeddingError(f"{path} holds Python objects (a pickle) and is refused; save a matrix of float32") from None
         raise EmbeddingError(f"{path} is truncated or damaged ({e.__context__!s:.120}); copy it again") from None
     if X.dtype.kind not in 'fiu': raise EmbeddingError(f"{path} holds {X.dtype}, not numbers")
+    if n == 1 and X.ndim == 1: X = X[None]   # (E,) -> (1, E): one vector, saved as a list of numbers
     return check_embeddings(X, n=n, dim=dim, name=str(path))

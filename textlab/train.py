@@ -88,7 +88,7 @@ def tensor_dataloaders(
     device: 'torch.device | str | None' = None, # default: the fastest there is
 ) -> DataLoaders:
     "Training and validation batches of the same aligned tables"
-    device = default_device() if device is None else torch.device(device)
+    device = default_device(device)
     train = TensorDataLoader(*tables, rows=train_rows, bs=bs, shuffle=True, seed=seed, device=device)
     valid = TensorDataLoader(*tables, rows=valid_rows, bs=4*bs, device=device)
     dls = DataLoaders(train, valid, device=device)

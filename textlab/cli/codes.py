@@ -49,7 +49,7 @@ class CheckpointPlace:
 
     def parts(self) -> Any: # a context manager
         "The folder of an interrupted run"
-        return partial_folder(self.out, self.resume)
+        return partial_folder(self.out, self.resume, keep='vectors')
 
 PlaceOptions = Annotated[Call, Options('cli.codes.CheckpointPlace', {'Output': 'overwrite resume'})]
 
@@ -80,9 +80,11 @@ def codes_pretrain(
     learn: PretrainOptions, # trains
 ) -> Answer:
     "Phase 1a: train the k-mer VQ-VAE on web text"
-    began, P = time.perf_counter(), room('codes.pretrain')
-    with place(out).parts() as partial:
-        data = cut(P.stream_texts(*source), embedder=embedder, seed=learn.given['seed'],
+    began, P, target = time.perf_counter(), room('codes.pretrain'), place(out)
+    teacher = room('embed').as_embedder(embedder)
+    P.new_model(cut.given | learn.given, teacher.dim) # refuses what could not be trained before the teacher reads
+    with target.parts() as partial:
+        data = cut(P.stream_texts(*source), embedder=teacher, seed=learn.given['seed'],
                    cache_dir=keep_vectors(cut, partial))
         found = learn(data, out, folder=partial)
     shown = table([(k, float(v)) for k, v in found.metrics.items()], ['held out', 'value'])
@@ -111,6 +113,7 @@ def codes_adapt(
     "Phase 1b: adapt the encoder to other kinds of text through LoRA"
     P, target = room('codes.pretrain'), place(out)
     base = room('codes.adapt').load_codes(phase1a_checkpoint, ('1a',))
+    P.check_options(learn.given)
     settings = {k: base.model.base_config[k] for k in ('window', 'kmer')}
     with target.parts() as partial:
         data = cut(P.stream_texts(*source), base.tokenizer, embedder=embedder, seed=learn.given['seed'],

@@ -10,7 +10,7 @@ __all__ = ['REQUIRED', 'PACKAGE', 'RUNNING', 'DASH', 'NOTHING_LOST', 'GO_ON', 'A
            'Call', 'Options', 'noted', 'parameters', 'gather', 'emit', 'run_command', 'Command', 'command', 'shown',
            'read_name', 'top', 'group', 'fail', 'usage', 'one_line_warnings', 'run', 'main', 'said', 'shell',
            'read_labelled', 'check_writable', 'only_run', 'claim', 'check_model_folder', 'check_file', 'write_rows',
-           'partial_folder', 'Target']
+           'partial_folder', 'remove_but', 'Target']
 
 # %% ../../nbs/60_cli.core.ipynb #bc1e4d81
 import ast, contextlib, errno, functools, importlib.util, inspect, io, json, math, os, re, shlex, shutil, sys, tempfile
@@ -580,18 +580,31 @@ def write_rows(
 def partial_folder(
     out: Path, # the model to be
     resume: bool, # keep what an interrupted run left?
+    keep: str = '', # name of a folder in it that an error leaves, too, since it is right whatever the options are
 ) -> Iterator[Path]: # `<out>.partial`
-    "Where checkpoints live: kept by an interruption, removed by success and by an error of this run"
+    "Where checkpoints live: kept by an interruption and by a full disk, removed by success and by a mistake"
     partial = out.with_name(f'{out.name}.partial')
     def remove():
         if leads(): shutil.rmtree(partial, ignore_errors=True)
     if not resume: remove()
     old = partial.exists()
     try: yield partial
-    except TextlabError:
-        if not old: remove()
+    except TextlabError as e:
+        stays = {p.name for p in partial.glob('*') if isinstance(e.__cause__, OSError) or p.name == keep}
+        if not old: remove_but(partial, stays)
+        if stays: log(f'textlab: {partial} keeps what was done so far, and the next run with the same --out uses it')
         raise
     remove()
+
+def remove_but(
+    folder: Path, # may be absent
+    stays: set[str], # names in it that stay; where there is none, the folder goes as well
+) -> None:
+    "Empty a folder but for some names"
+    if not leads(): return
+    for path in [p for p in folder.glob('*') if p.name not in stays] if stays else [folder]:
+        if path.is_dir(): shutil.rmtree(path, ignore_errors=True)
+        else: path.unlink(missing_ok=True)
 
 # %% ../../nbs/60_cli.core.ipynb #9033b081
 class Target:

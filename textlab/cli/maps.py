@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['maps', 'MapOptions', 'Embedder', 'ServeOptions', 'AppOptions', 'PageOptions', 'Heading', 'Server', 'load_map',
-           'save_map', 'maps_fit', 'maps_transform', 'maps_inverse', 'maps_onnx', 'maps_export', 'parts_of',
-           'measured_table', 'maps_train', 'one_question', 'shown_answer', 'maps_invert', 'maps_evaluate', 'atlas_in',
-           'maps_serve', 'maps_export_html']
+           'save_map', 'check_width', 'maps_fit', 'maps_transform', 'maps_inverse', 'maps_onnx', 'maps_export',
+           'parts_of', 'measured_table', 'maps_train', 'one_question', 'shown_answer', 'maps_invert', 'maps_evaluate',
+           'atlas_in', 'maps_serve', 'maps_export_html']
 
 # %% ../../nbs/67_cli.maps.ipynb #4694ccf1
 import shutil
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from .core import Answer, Call, CorpusOptions, Options, TargetOptions, DASH, GO_ON, app, check_file
 from .core import check_model_folder, check_writable, command, group, partial_folder, room, table, write_rows
 from .corpus import VectorFile, find_vectors, read_vectors
-from ..core import ConfigError, leads
+from ..core import ConfigError, TextlabError, leads
 
 # %% ../../nbs/67_cli.maps.ipynb #bb054fc3
 maps = group(app, 'maps', 'Maps: a place for every document, and the way back', panel='Systems')
@@ -38,10 +38,23 @@ def save_map(
     corpus: Any, # its documents, a `Dataset`
     out: Path, # folder of the map
 ) -> None:
-    "The map, then its documents inside; those of an earlier map go first"
-    if (out/'documents').is_dir(): shutil.rmtree(out/'documents')
-    model.save(out)
-    room('maps.service').MapDocuments(corpus).save(out/'documents')
+    "The map with its documents inside, both or neither"
+    with room('maps.service').renewed(out) as new:
+        shutil.rmtree(new/'documents', ignore_errors=True)
+        model.save(new)
+        room('maps.service').MapDocuments(corpus).save(new/'documents')
+
+def check_width(
+    vectors: Any, # [N, E], or None
+    embedder: str, # that is said to have made them; none: unknown
+) -> None:
+    "Raise a `ConfigError` for vectors of another width than those of an embedder that is at hand"
+    if vectors is None or embedder == 'none': return
+    try: dim = room('embed').as_embedder(embedder).dim
+    except TextlabError: return # it may be on another machine, and its vectors here
+    if vectors.shape[1] != dim:
+        raise ConfigError(f'the embeddings are {vectors.shape[1]} wide, and those of {embedder} {dim}; '
+                          'name the embedder that made them, or --embedder none')
 
 @command(maps, 'fit', resume=GO_ON, examples='''
     textlab maps fit newsgroups-mini --out map
@@ -51,15 +64,19 @@ def maps_fit(
     *,
     reserve: TargetOptions, # the place of the map
     build: MapOptions, # makes the map
-    embedder: Embedder = 'minilm', # a name or folder: makes the vectors of the corpus and of all that lands later
+    embedder: Embedder = 'minilm', # makes the vectors, now and of all that lands later: a name or folder; none: unknown
     embeddings: VectorFile = None, # .npy file with one vector per document, made by that embedder
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Draw a map of a corpus, and save it"
-    place, model = reserve(), build(embedder=embedder)
+    if embedder == 'none' and embeddings is None:
+        raise ConfigError('--embedder none makes no vectors; give them with --embeddings')
+    place, model = reserve(), build(embedder=None if embedder == 'none' else embedder)
     corpus = read()
+    vectors = read_vectors(embeddings, corpus)
+    check_width(vectors, embedder)
     with place.checkpoints() as partial:
-        model.fit(corpus, embeddings=read_vectors(embeddings, corpus), checkpoint_dir=partial)
+        model.fit(corpus, embeddings=vectors, checkpoint_dir=partial)
         if leads(): save_map(model, corpus, place.out)
     data = dict(out=str(place.out), documents=len(corpus), dim=model.dim_, seconds=place.seconds)
     return Answer(data, f'{len(corpus):,} documents, {model.dim_} numbers each, {place.seconds:.1f} s\n\n'
@@ -129,12 +146,15 @@ def maps_export(
     *,
     out: Path, # folder to be: all_embeddings.json, all_metadata.json, coordinates.json
     model: Path | None = None, # folder of a map that gives the coordinates; default: the file is empty
+    overwrite: bool = False, # replace a data folder that is there
     embedder: Embedder = 'minilm', # a name or folder, where no model is named
     embeddings: VectorFile = None, # .npy file with one vector per document
     read: CorpusOptions, # reads the corpus
 ) -> Answer:
     "Write a data folder, from which a map can be trained"
     check_writable(out)
+    if not overwrite and any((out/name).exists() for name in room('maps.data').FILES):
+        raise ConfigError(f'{out} holds a data folder already; replace it with --overwrite, or give another folder')
     corpus, found = read(), load_map(model) if model else None
     vectors = read_vectors(embeddings, corpus)
     if vectors is None:
@@ -208,6 +228,7 @@ def one_question(
         except ValueError: raise ConfigError(f"--xy {' '.join(xy)}: give two numbers, such as --xy 3.5 -1") from None
     raise ConfigError(f"{'--' + ' and --'.join(n for n, _ in given) if given else 'nothing'} given; "
                       'give one of --xy X Y, --text, --embedding')
+
 
 def shown_answer(
     found: Any, # an `EmbeddingToTextResponse`

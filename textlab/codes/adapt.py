@@ -15,8 +15,8 @@ import torch
 from fastai.callback.core import Callback
 from torch import nn
 from .kmer import KmerLoss, KmerVQVAE
-from .pretrain import (Codes, CodesData, chosen, evaluate, fit_codes, load_base, read_codes, save_codes,
-                                    stage, unigram_loss)
+from .pretrain import (Codes, CodesData, check_options, chosen, evaluate, fit_codes, load_base, read_codes,
+                                    save_codes, stage, unigram_loss)
 from ..core import ArtifactError, ConfigError, check_number, fingerprint, seed_everything
 from ..layers import put_lora
 from ..tokenizer import BPETokenizer
@@ -98,13 +98,13 @@ def adapt(
     base: Codes, # phase 1a: from `pretrain` or `load_codes`
     out: str | Path | None = 'kmer_vqvae_phase1b_lora.pt', # the checkpoint to be; None: none
     *,
-    lora_rank: int = 8, # r
-    lora_alpha: float = 16., # α
+    lora_rank: int = 8, # r, width of the two thin matrices that are learned
+    lora_alpha: float = 16., # α; their product counts α/r
     learning_rate: float = 1e-4, # highest, of LoRA
     codebook_lr: float = 0., # of the codebook, such as 1e-5; 0: frozen
     epochs: int = 1, # passes over the text
-    diversity_weight: float = .2, # λ_H of the evenness in the loss
-    teacher_weight: float = 5., # λ_T
+    diversity_weight: float = .2, # λ_H, weight of the evenness of codes in the loss
+    teacher_weight: float = 5., # λ_T, weight of the teacher's vectors in the loss
     folder: str | Path | None = None, # what a killed run goes on from
     seed: int = 42, # of everything
     device: str | None = None, # default: the fastest there is
@@ -113,14 +113,14 @@ def adapt(
     "Phase 1b: LoRA on the encoder, everything else frozen"
     began = time.perf_counter()
     if base.phase != '1a': raise ConfigError(f"phase 1b starts from phase 1a, and this is of phase {base.phase}")
-    check_fits(data, base)
+    options = dict(lora_rank=lora_rank, lora_alpha=lora_alpha, learning_rate=learning_rate, codebook_lr=codebook_lr,
+                   epochs=epochs, diversity_weight=diversity_weight, teacher_weight=teacher_weight, seed=seed)
+    check_options(options | dict(device=device)); check_fits(data, base)
     held, known = chosen(data.windows, data.held), data.teacher[data.held]
     model = copy_of(base.model)
     before = evaluate(model, held, known)
     seed_everything(seed)
     trainable = add_lora(model, lora_rank, lora_alpha)
-    options = dict(lora_rank=lora_rank, lora_alpha=lora_alpha, learning_rate=learning_rate, codebook_lr=codebook_lr,
-                   epochs=epochs, diversity_weight=diversity_weight, teacher_weight=teacher_weight, seed=seed)
     start = base.model.encoder.gate.weight, base.model.codebook
     key = fingerprint(data.key, *(t.detach().cpu().numpy() for t in start), options)
     def run(folder):

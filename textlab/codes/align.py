@@ -18,8 +18,8 @@ from fastai.callback.core import Callback
 from torch import nn
 from .adapt import load_codes
 from .kmer import KmerVQVAE
-from .pretrain import (Codes, clean, hold_out_documents, hub_rows, local_files, read_codes, save_codes,
-                                    shares, stage)
+from .pretrain import (Codes, check_options, clean, hold_out_documents, hub_rows, local_files, read_codes,
+                                    save_codes, shares, stage)
 from .quantizer import assign, soft_codes, unevenness
 from ..core import (ArtifactError, ConfigError, CorpusError, check_choice, check_number, default_device,
                           fingerprint, progress, seed_everything)
@@ -66,6 +66,7 @@ def gather_pairs(
     limit: int | None = None, # stop after so many
 ) -> Pairs:
     "Pairs with each passage stored once; raises a `CorpusError` where there are none"
+    if limit is not None: limit = check_number(limit, 'limit', low=1, integer=True)
     queries, answer, number = [], [], {}
     for query, passage in itertools.islice(rows, limit):
         queries.append(query); answer.append(number.setdefault(passage, len(number)))
@@ -340,7 +341,7 @@ def align(
     learning_rate: float = 3e-4, # highest
     batch_size: int = 64, # pairs of a step, and of the measures
     epochs: int = 10, # passes over the pairs
-    valid_share: float = .1, # of the passages
+    valid_share: float = .1, # share of the passages that is held out, to measure on
     folder: str | Path | None = None, # what a killed run goes on from
     seed: int = 42, # of everything
     device: str | None = None, # default: the fastest there is
@@ -352,14 +353,16 @@ def align(
         raise ConfigError(f"phase 2 starts from phase 1a or 1b, and this is of phase {base.phase}")
     needed = MATCHES[check_choice(match, MATCHES, 'match')]
     entropy_weight = needed if entropy_weight is None else entropy_weight
-    rows, held = hold_out_documents(pairs.answer, valid_share, seed)
-    queries, passages = (pooled_vectors(base, texts) for texts in (pairs.queries, pairs.passages))
+    check_options(dict(temperature=temperature, match_weight=match_weight, entropy_weight=entropy_weight, device=device,
+                       learning_rate=learning_rate, batch_size=batch_size, epochs=epochs, valid_share=valid_share))
+    rows, held = hold_out_documents(pairs.answer, valid_share, seed, 'passage')
     seed_everything(seed)
     aligner = Aligner(base.model, QueryPassageAdapters(base.model.base_config['d_model'], hidden_dim, adapter_type))
+    queries, passages = (pooled_vectors(base, texts) for texts in (pairs.queries, pairs.passages))
     loss = AlignLoss(aligner.codebook, temperature, match_weight, entropy_weight, aligner.temperature, match)
     def measure(): return alignment(aligner.cpu(), loss.cpu(), queries[held], passages, pairs.answer[held], batch_size)
     before = measure()
-    device = default_device() if device is None else torch.device(device)
+    device = default_device(device)
     dls = tensor_dataloaders(queries, passages[pairs.answer], pairs.answer, train_rows=rows, valid_rows=held,
                              bs=batch_size, n_inp=2, seed=seed, device=device)
     key = fingerprint(queries, passages, pairs.answer, aligner.adapters.adapter_config, dict(

@@ -637,8 +637,8 @@ def read(
     empty = next((i for i, text in zip(ds['id'], ds['text']) if not text.strip()), None)
     if empty is not None: raise CorpusError(f"passage {empty!r} is empty; leave it out")
     texts = texts_of(ds)
-    X = self.teacher.encode(texts) if vectors is None else check_embeddings(vectors, n=len(ds), name='vectors')
-    X = unit_rows(X, keep=True)
+    if vectors is None: vectors = self.teacher.encode(texts)
+    X = unit_rows(check_embeddings(vectors, n=len(ds), dim=self.teacher.dim, name='vectors'), keep=True)
     return ds, X, texts if self.coder.reads == 'texts' else X
 
 # %% ../../nbs/45_codes.filter.ipynb #793ae1b2
@@ -742,7 +742,7 @@ def search(
     self: CodeFilter,
     queries: str | Sequence[str], # one question, or Q of them
     k: int = 10, # answers wanted
-    nprobe: int | None = None, # as in `candidates`
+    nprobe: int | None = None, # codes whose passages are read; None: as many as `kept` asks for
     *,
     kept: float = .05, # share of the passages that is read, where no nprobe is given
     vectors: Any = None, # [Q, E] the teacher's, where they are there already

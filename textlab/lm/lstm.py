@@ -162,7 +162,7 @@ def train_network(
     "The history of training by next-token prediction; the model ends with its best weights by validation loss"
     check_number(seq_len, 'seq_len', low=1, integer=True)
     check_number(batch_size, 'batch_size', low=1, integer=True)
-    device = default_device() if device is None else torch.device(device)
+    device = default_device(device)
     windows = partial(WindowLoader, seq_len=seq_len, bs=batch_size, carry=model.carries, seed=seed, device=device)
     loaders = DataLoaders(windows(stream, shuffle=True), windows(valid), device=device)
     seed_everything(seed)

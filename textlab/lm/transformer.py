@@ -326,7 +326,7 @@ def as_embedder(
     batch_size: int | None = None, # texts per batch, default 64
 ) -> Embedder: # texts to vectors of `dim` numbers
     "Mean-pooled hidden states as an embedder"
-    network = self.fitted.to(default_device() if device is None else torch.device(device))
+    network = self.fitted.to(default_device(device))
     tokenizer = self.tokenizer_
     def vectors(texts):
         return pooled_hidden(network, tokenizer.encode_batch(texts), tokenizer.eos_id, self.seq_len, len(texts))

@@ -156,6 +156,7 @@ def read_map_data(
 ) -> MapData:
     "Read a data folder; what does not fit is counted in `report` and said, what is broken raises"
     folder = Path(folder)
+    if folder.is_file(): raise CorpusError(f"{folder} is a file; name a data folder, which holds {', '.join(FILES)}")
     ids, vectors = read_vectors(folder/FILES[0])
     at = {i: row for row, i in enumerate(ids)}
     corpus, bare, extra = read_metadata(folder/FILES[1], at)
@@ -177,6 +178,7 @@ def write_map_data(
 ) -> Path: # the folder
     "Write the three files of a data folder"
     vectors, folder = check_embeddings(vectors, n=len(corpus), name='vectors'), Path(folder)
+    if folder.is_file(): raise CorpusError(f'{folder} is a file; name a folder, nothing was changed')
     if folder.exists() and any(p.name not in FILES for p in folder.iterdir()):
         raise CorpusError(f'{folder} holds other files; give a new folder, nothing was changed')
     places = np.full((len(corpus), 2), np.nan) if coordinates is None else np.asarray(coordinates, np.float64)

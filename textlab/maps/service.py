@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['PARTS', 'EmbeddingToTextRequest', 'NearDocument', 'Candidate', 'TextGenerationResult', 'EmbeddingToTextResponse',
            'as_request', 'MapDocuments', 'list_prompt', 'LanguageModel', 'WordScores', 'Prepared',
-           'EmbeddingToTextService', 'is_map', 'load_writer', 'sentences_of', 'check_space', 'train_writer',
+           'EmbeddingToTextService', 'is_map', 'load_writer', 'renewed', 'sentences_of', 'check_space', 'train_writer',
            'measure_map', 'train_service', 'measure_service']
 
 # %% ../../nbs/53_maps.service.ipynb #8ec7cf1c
-import re, time
-from collections.abc import Callable, Sequence
+import contextlib, re, shutil, time
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,8 +20,8 @@ from fastcore.basics import patch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.spatial import cKDTree
 from ..artifacts import Artifact, State, read_config
-from ..core import ArtifactError, ConfigError, EmbeddingError, TextlabError, check_choice, check_embeddings
-from ..core import check_number, log, threads
+from ..core import ArtifactError, ConfigError, EmbeddingError, TextlabError, atomic_path, check_choice
+from ..core import check_embeddings, check_number, log, threads
 from ..embed import Embedder, as_embedder, texts_of
 from .correct import Corrector, split_words, tidy
 from .umap import ParametricUMAP, errors
@@ -288,14 +288,28 @@ def load_writer(folder: Path) -> Corrector | Inverter:
     if name in kinds: return kinds[name].load(folder)
     raise ArtifactError(f'{folder} holds a {name}, which is no writer')
 
+@contextlib.contextmanager
+def renewed(
+    folder: Path, # may be absent
+) -> Iterator[Path]: # a copy of it, which takes its place at the end
+    "Several writes to a folder that are one: after a kill or on a full disk, it is as it was"
+    if folder.resolve() == Path.cwd():
+        raise ArtifactError(f"{folder} is the folder you are in; give one of its own, such as {folder/'models'}")
+    folder = folder.resolve() if folder.is_symlink() else folder
+    with atomic_path(folder) as new:
+        if folder.is_dir(): shutil.copytree(folder, new)
+        else: new.mkdir()
+        yield new
+
 @patch
 def save(
     self: EmbeddingToTextService,
     folder: str | Path, # parts that are there are replaced, what else is there stays
 ) -> Path: # the folder
-    "Write each part, whole or not at all"
-    for name, part in zip(PARTS, (self.space, self.writer, self.documents)):
-        if part is not None: part.save(Path(folder)/name)
+    "Write the parts, all of them or none, since a new map and old documents would not fit"
+    with renewed(Path(folder)) as new:
+        for name, part in zip(PARTS, (self.space, self.writer, self.documents)):
+            if part is not None: part.save(new/name)
     return Path(folder)
 
 # %% ../../nbs/53_maps.service.ipynb #988a07c8
@@ -570,6 +584,8 @@ def train_service(
     checkpoint_dir: str | Path | None = None, # to go on after a kill
 ) -> tuple[EmbeddingToTextService, dict[str, dict[str, float]]]: # ready, and measures of 'umap' and 'vec2text'
     "Map and writer from a data folder"
+    wanted = dict(umap_epochs=skip_umap or umap_epochs, vec2text_epochs=skip_vec2text or vec2text_epochs)
+    for name, epochs in wanted.items(): check_number(epochs, name, low=1, integer=True) # before the map is trained
     model = None if embedder is None else as_embedder(embedder)
     if model is not None: check_space(model, data)
     at = {name: None if checkpoint_dir is None else Path(checkpoint_dir)/name for name in PARTS}
@@ -594,6 +610,7 @@ def measure_service(
     most: int = 50, # texts to be written
 ) -> dict[str, dict[str, float]]: # 'umap', 'vec2text' and the baselines of the way back -> measures
     "Map and writer on documents that they have not seen"
+    most = check_number(most, 'limit', low=1, integer=True)
     found, given = {}, data.coordinates if np.isfinite(data.coordinates).all() else None
     if service.space is not None:
         table = service.space.evaluate(data.vectors, coordinates=given).loc['test']
