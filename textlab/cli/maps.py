@@ -112,7 +112,7 @@ def maps_inverse(
     x: float, # of the place, from left to right
     y: float, # of the place, from bottom to top
     out: Path, # .npy file to be, one row of float32 numbers
-    method: str = 'kernel', # average of what lies near; network: by the decoder
+    method: str = 'kernel', # kernel: average of what lies near; network: by the decoder
 ) -> Answer:
     "The vector that belongs to a place"
     import numpy as np

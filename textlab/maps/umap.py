@@ -465,12 +465,12 @@ class ParametricUMAP(Estimator):
         metric: str = 'cosine', # distance of vectors: 'cosine' or 'euclidean'
         epochs: int | None = None, # passes over the edges; None: about 600 steps; two-stage: the specification's 100
         batch_size: int | None = None, # edges per step; None: 256; two-stage: the specification's 32 rows
-        recipe: str = 'joint', # all at once; 'two-stage': an autoencoder, then its encoder alone towards coordinates
+        recipe: str = 'joint', # 'joint': all at once; 'two-stage': an autoencoder, then its encoder towards coordinates
         *,
         reconstruction: float = 1., # λ, weight of decoder and cycle; 0: no decoder network
         layout_weight: float = .5, # share of the layout in the encoder's loss; 0: the graph alone
         learning_rate: float = 3e-3, # Adam's, at its peak
-        backend: str = 'torch', # ours; 'umap-learn': its Keras network, on the same graph (extra `keras`)
+        backend: str = 'torch', # 'torch': ours; 'umap-learn': its Keras network, on the same graph (extra `keras`)
         embedder: str | Embedder | None = None, # makes vectors of texts; None: vectors are given
         seed: int = 42, # of everything random; the same seed gives the same map
     ):
