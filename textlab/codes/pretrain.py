@@ -247,7 +247,8 @@ def even_codes(
     optimizer, draw = torch.optim.Adam([book], lr=2e-3), torch.Generator().manual_seed(seed)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        near = X[torch.randint(len(X), (sample,), generator=draw)] @ nn.functional.normalize(book, dim=-1).T # (sample, K)
+        rows = torch.randint(len(X), (sample,), generator=draw)
+        near = X[rows] @ nn.functional.normalize(book, dim=-1).T                              # (sample, K)
         loss = evenness*unevenness((near/.02).softmax(-1)) - near.max(1).values.mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
     return unit_rows(book.detach().numpy())
@@ -495,7 +496,8 @@ RANGES = { # option -> the smallest value, the largest one (None: any), and True
     'warmup': COUNT, 'refit': COUNT, 'kmeans_vectors': COUNT, 'batch_size': (1, None, True),
     'lora_rank': (1, None, True), 'ridge': (1e-6, None), 'minutes': (1e-4, None), 'temperature': (1e-3, 10),
     'diversity_weight': WEIGHT, 'teacher_weight': WEIGHT, 'match_weight': WEIGHT, 'entropy_weight': WEIGHT,
-    'balance': WEIGHT, 'evenness': WEIGHT, 'even_vectors': COUNT, 'learning_rate': (1e-8, 10), 'static_rate': (0, 10), 'codebook_lr': (0, 1),
+    'balance': WEIGHT, 'evenness': WEIGHT, 'even_vectors': COUNT, 'learning_rate': (1e-8, 10), 'static_rate': (0, 10),
+    'codebook_lr': (0, 1),
     'ema_decay': (0, 1), 'restart': (0, 1), 'valid_share': (.001, .9),
 }
 
