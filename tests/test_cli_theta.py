@@ -88,11 +88,16 @@ def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(small, goes_on
     assert {"training_state.pt", "best_model.pt", "last_model.pt", "training_history.json"} <= goes_on(1, *small)
 
 
-def test_a_full_disk_leaves_nothing(small, mistake, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_checkpoints_and_the_next_run_goes_on(small, say, tmp_path, monkeypatch):
     import textlab.artifacts
     def full(*args): raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(textlab.artifacts, "write_tensors", full)
-    assert "the disk is full" in mistake(*small, "--out", tmp_path / "model")
+    with monkeypatch.context() as patch:
+        patch.setattr(textlab.artifacts, "write_tensors", full)
+        status, out, err = say(*small, "--out", tmp_path / "model")
+    assert (status, out) == (2, "") and "the disk is full" in err.splitlines()[-1]
+    assert [path.name for path in tmp_path.glob("model*")] == ["model.partial"]
+    status, _, _ = say(*small, "--out", tmp_path / "model")
+    assert status == 0 and [path.name for path in tmp_path.glob("model*")] == ["model"]
 
 
 def test_overwrite_is_asked_for(small, say, mistake, tmp_path):
